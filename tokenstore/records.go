@@ -1,0 +1,48 @@
+package tokenstore
+
+import (
+	"time"
+
+	"drawbridge/internal/secret"
+)
+
+// Credential is what one sign-in yielded, with everything that a refresh or a revocation needs, so that neither needs
+// discovery. It is bound to server, resource, issuer and client, and refused when they no longer match.
+type Credential struct {
+	ServerURL string // canonical URL the user typed
+	Profile   string // "" is the default profile
+	Resource  string // RFC 8707 resource the token was issued for
+	Issuer    string // of the validated metadata (RFC 8414 section 2)
+	Subject   string // who signed in, as far as the sign-in disclosed it; "" when it did not
+
+	Client Client
+
+	TokenEndpoint      string
+	RevocationEndpoint string // "" when the issuer has none
+
+	AccessToken  secret.Text
+	TokenType    string
+	RefreshToken secret.Text // zero when the issuer gave none
+	Scopes       []string    // granted
+	IssuedAt     time.Time
+	Expiry       time.Time // zero when unknown
+}
+
+// Client is an OAuth client identity at one issuer.
+type Client struct {
+	ID         string
+	Secret     secret.Text // zero for public clients
+	AuthMethod string      // RFC 7591 token_endpoint_auth_method: none, client_secret_basic, client_secret_post
+}
+
+// Registration is the outcome of a dynamic client registration (RFC 7591), kept to be reused at the same issuer.
+type Registration struct {
+	Issuer       string
+	Client       Client
+	RedirectURI  string
+	SecretExpiry time.Time // zero: never
+
+	// RFC 7592 management of the registration; zero where the issuer offers none.
+	ManagementURI   string
+	ManagementToken secret.Text
+}
