@@ -1,0 +1,214 @@
+// Package envelope reads and edits JSON-RPC 2.0 messages as bytes.
+//
+// It finds where a message's id, method, params, result and error are and touches nothing else, so that big integers,
+// key order and unknown members pass through a bridge as the sender wrote them.
+package envelope
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// ErrNotMessage means that the text is JSON but no JSON-RPC message (answered with -32600, not -32700).
+var ErrNotMessage = errors.New("not a JSON-RPC message")
+
+// Kind tells the four shapes apart.
+type Kind int
+
+const (
+	// Invalid is none of the others.
+	Invalid Kind = iota
+	// Request has a method and an id.
+	Request
+	// Notification has a method and no id.
+	Notification
+	// Response has a result or an error.
+	Response
+)
+
+// Message is a JSON-RPC message. Its slices share Raw's memory; absent members are nil.
+type Message struct {
+	Raw    []byte
+	ID     []byte // JSON text: a string, a number, or null
+	Method string
+	Params []byte
+	Result []byte
+	Error  []byte
+
+	hasMethod bool
+}
+
+// Parse checks that raw is one JSON object and finds its members. Where a member stands twice, the last one counts, as
+// in most decoders. An error wraps ErrNotMessage where the text is good JSON.
+func Parse(raw []byte) (Message, error) {
+	s := scanner{b: raw}
+	s.space()
+	if s.peek() != '{' {
+		return Message{}, notObject(raw)
+	}
+	start := s.i
+	var m Message
+	if err := s.object(m.member); err != nil {
+		return Message{}, err
+	}
+	m.Raw = raw[start:s.i]
+	if err := s.end(); err != nil {
+		return Message{}, err
+	}
+	return m, nil
+}
+
+func notObject(raw []byte) error {
+	s := scanner{b: raw}
+	s.space()
+	if _, err := s.value(); err != nil {
+		return err
+	}
+	if err := s.end(); err != nil {
+		return err
+	}
+	return ErrNotMessage
+}
+
+func (s *scanner) end() error {
+	s.space()
+	if s.i != len(s.b) {
+		return s.unexpected("the end of the message")
+	}
+	return nil
+}
+
+func (m *Message) member(key, value []byte) {
+	switch unquote(key) {
+	case "id":
+		m.ID = value
+	case "method":
+		m.hasMethod = value[0] == '"'
+		m.Method = unquote(value)
+	case "params":
+		m.Params = value
+	case "result":
+		m.Result = value
+	case "error":
+		m.Error = value
+	}
+}
+
+// unquote decodes a string that the scanner passed; "" if text is no string.
+func unquote(text []byte) string {
+	if len(text) < 2 || text[0] != '"' {
+		return ""
+	}
+	if bytes.IndexByte(text, '\\') < 0 {
+		return string(text[1 : len(text)-1])
+	}
+	var out string
+	_ = json.Unmarshal(text, &out) // the scanner passed it; lone surrogates become U+FFFD and name nothing of ours
+	return out
+}
+
+// Kind returns the message's shape. A request whose id is null, or of a type JSON-RPC does not know, is Invalid.
+func (m Message) Kind() Kind {
+	switch {
+	case m.hasMethod && m.ID == nil:
+		return Notification
+	case m.hasMethod && m.legalID():
+		return Request
+	case !m.hasMethod && (m.Result != nil || m.Error != nil):
+		return Response
+	}
+	return Invalid
+}
+
+func (m Message) legalID() bool {
+	c := m.ID[0]
+	return c == '"' || c == '-' || c >= '0' && c <= '9'
+}
+
+// WithID returns the message with its id replaced, or added where it has none. The other bytes stay.
+func (m Message) WithID(id []byte) []byte {
+	if bytes.Equal(m.ID, id) {
+		return m.Raw
+	}
+	if m.ID != nil {
+		at := offset(m.Raw, m.ID)
+		return splice(m.Raw[:at], id, m.Raw[at+len(m.ID):])
+	}
+	comma := ","
+	if bytes.IndexByte(m.Raw, ':') < 0 {
+		comma = ""
+	}
+	return splice([]byte(`{"id":`), id, []byte(comma), m.Raw[1:])
+}
+
+// offset returns where part, a slice of whole, begins.
+func offset(whole, part []byte) int { return cap(whole) - cap(part) }
+
+func splice(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+
+// IsBatch reports whether raw begins as a JSON array (MCP 2025-03-26 batches).
+func IsBatch(raw []byte) bool {
+	s := scanner{b: raw}
+	s.space()
+	return s.peek() == '['
+}
+
+// Split returns the elements of a batch.
+func Split(raw []byte) ([][]byte, error) {
+	s := scanner{b: raw}
+	s.space()
+	if s.peek() != '[' {
+		return nil, ErrNotMessage
+	}
+	var out [][]byte
+	if err := s.array(func(v []byte) { out = append(out, v) }); err != nil {
+		return nil, err
+	}
+	if err := s.end(); err != nil {
+		return nil, err
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("an empty batch: %w", ErrNotMessage)
+	}
+	return out, nil
+}
+
+// Member returns the value of an object's member as JSON text.
+func Member(object []byte, name string) ([]byte, bool) {
+	s := scanner{b: object}
+	s.space()
+	if s.peek() != '{' {
+		return nil, false
+	}
+	var out []byte
+	err := s.object(func(key, value []byte) {
+		if unquote(key) == name {
+			out = value
+		}
+	})
+	return out, err == nil && out != nil
+}
+
+// StringMember returns the value of an object's member if it is a string, else "".
+func StringMember(object []byte, name string) string {
+	value, _ := Member(object, name)
+	return unquote(value)
+}
+
+// OneLine replaces line ends by spaces, in place. In a message that Parse passed they can only be white space between
+// tokens: JSON strings must not hold control characters.
+func OneLine(raw []byte) []byte {
+	for _, c := range []byte{'\n', '\r'} {
+		for i := bytes.IndexByte(raw, c); i >= 0; {
+			raw[i] = ' '
+			next := bytes.IndexByte(raw[i:], c)
+			if next < 0 {
+				break
+			}
+			i += next
+		}
+	}
+	return raw
+}

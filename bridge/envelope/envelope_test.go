@@ -1,0 +1,168 @@
+package envelope_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"drawbridge/bridge/envelope"
+)
+
+func TestParse(t *testing.T) {
+	type want struct {
+		Kind                              envelope.Kind
+		ID, Method, Params, Result, Error string
+	}
+	tests := []struct {
+		name, in string
+		want     want
+	}{
+		{"request", `{"jsonrpc":"2.0","id":1,"method":"a/b","params":{"x":[1,{"y":"}"}]}}`, want{envelope.Request, "1", "a/b", `{"x":[1,{"y":"}"}]}`, "", ""}},
+		{"big id", `{"id":12345678901234567890,"method":"m"}`, want{envelope.Request, "12345678901234567890", "m", "", "", ""}},
+		{"float id", `{"id":1.50,"method":"m"}`, want{envelope.Request, "1.50", "m", "", "", ""}},
+		{"string id with escapes", `{"id":"a\"\u0041","method":"m"}`, want{envelope.Request, `"a\"\u0041"`, "m", "", "", ""}},
+		{"notification", `{"method":"n","params":null}`, want{envelope.Notification, "", "n", "null", "", ""}},
+		{"result", `{"id":"x","result":{}}`, want{envelope.Response, `"x"`, "", "", "{}", ""}},
+		{"error without id", `{"error":{"code":-32000.0}}`, want{envelope.Response, "", "", "", "", `{"code":-32000.0}`}},
+		{"error with null id", `{"id":null,"error":{}}`, want{envelope.Response, "null", "", "", "", "{}"}},
+		{"null id request", `{"id":null,"method":"m"}`, want{envelope.Invalid, "null", "m", "", "", ""}},
+		{"object id", `{"id":{},"method":"m"}`, want{envelope.Invalid, "{}", "m", "", "", ""}},
+		{"number method", `{"id":1,"method":7}`, want{envelope.Invalid, "1", "", "", "", ""}},
+		{"empty", `{}`, want{}},
+		{"escaped key", `{"\u0069d":7,"m\u0065thod":"m"}`, want{envelope.Request, "7", "m", "", "", ""}},
+		{"id twice", `{"id":1,"id":2,"method":"m"}`, want{envelope.Request, "2", "m", "", "", ""}},
+		{"white space", " \t{ \"id\" : 1 ,\r\n \"method\" : \"m\" } \n", want{envelope.Request, "1", "m", "", "", ""}},
+		{"inner id is not the id", `{"params":{"id":9,"method":"no"},"method":"m"}`, want{envelope.Notification, "", "m", `{"id":9,"method":"no"}`, "", ""}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m, err := envelope.Parse([]byte(tt.in))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := want{m.Kind(), string(m.ID), m.Method, string(m.Params), string(m.Result), string(m.Error)}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	broken := []string{
+		``, `{`, `{"a"`, `{"a":`, `{"a":1`, `{"a":1,`, `{"a":1,}`, `{"a" 1}`, `{a:1}`, `{"a":tru}`, `{"a":01}`, `{"a":1.}`, `{"a":1e}`,
+		`{"a":-}`, `{"a":"x}`, "{\"a\":\"x\ny\"}", `{"a":"\x"}`, `{"a":"\u12g4"}`, `{"a":1}}`, `{"a":1} {}`, `{"a":[1,]}`, `{"a":[1`, "{\"a\":\x00}",
+		`{"a":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`,
+	}
+	for _, in := range broken {
+		if m, err := envelope.Parse([]byte(in)); err == nil || errors.Is(err, envelope.ErrNotMessage) {
+			t.Errorf("Parse(%.40q) = %+v, %v; want a syntax error", in, m, err)
+		}
+	}
+	for _, in := range []string{`1`, `"x"`, `[]`, `null`, ` true `} {
+		if _, err := envelope.Parse([]byte(in)); !errors.Is(err, envelope.ErrNotMessage) {
+			t.Errorf("Parse(%q) = %v, want ErrNotMessage", in, err)
+		}
+	}
+}
+
+func TestWithID(t *testing.T) {
+	tests := []struct{ in, id, want string }{
+		{`{"jsonrpc":"2.0","id":1,"result":{"id":1}}`, `"abc"`, `{"jsonrpc":"2.0","id":"abc","result":{"id":1}}`},
+		{`{"result":{},"id":7}`, `7`, `{"result":{},"id":7}`},
+		{`{"id":null,"error":{}}`, `12345678901234567890`, `{"id":12345678901234567890,"error":{}}`},
+		{`{"error":{}}`, `2`, `{"id":2,"error":{}}`},
+		{`{}`, `2`, `{"id":2}`},
+	}
+	for _, tt := range tests {
+		m, err := envelope.Parse([]byte("  " + tt.in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(m.WithID([]byte(tt.id))); got != tt.want {
+			t.Errorf("WithID(%s) of %s = %s, want %s", tt.id, tt.in, got, tt.want)
+		}
+	}
+}
+
+func TestSplit(t *testing.T) {
+	got, err := envelope.Split([]byte(` [{"id":1}, {"id":2} ,3]`))
+	if err != nil || len(got) != 3 || string(got[1]) != `{"id":2}` || string(got[2]) != "3" {
+		t.Errorf("Split = %q, %v", got, err)
+	}
+	for _, in := range []string{`[]`, `{}`} {
+		if _, err := envelope.Split([]byte(in)); !errors.Is(err, envelope.ErrNotMessage) {
+			t.Errorf("Split(%s) = %v, want ErrNotMessage", in, err)
+		}
+	}
+	if _, err := envelope.Split([]byte(`[1,`)); err == nil || errors.Is(err, envelope.ErrNotMessage) {
+		t.Errorf("a cut batch: %v, want a syntax error", err)
+	}
+}
+
+func TestMember(t *testing.T) {
+	object := []byte(`{"name":"a\nb","n":1,"o":{"name":"inner"}}`)
+	if got := envelope.StringMember(object, "name"); got != "a\nb" {
+		t.Errorf("name = %q", got)
+	}
+	if got, ok := envelope.Member(object, "o"); !ok || string(got) != `{"name":"inner"}` {
+		t.Errorf("o = %s, %v", got, ok)
+	}
+	for _, bad := range []string{`[]`, ``, `{"x":1}`, `{"name":`} {
+		if got, ok := envelope.Member([]byte(bad), "name"); ok {
+			t.Errorf("Member of %s = %s", bad, got)
+		}
+	}
+}
+
+func TestOneLine(t *testing.T) {
+	in := []byte("{\r\n \"a\": 1,\n\n\"b\":2\r}\n")
+	if got := envelope.OneLine(in); bytes.ContainsAny(got, "\r\n") || !json.Valid(got) {
+		t.Errorf("OneLine = %q", got)
+	}
+}
+
+// FuzzParse holds the scanner against encoding/json: both accept the same texts, and the members found are the same.
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{`{"id":1,"method":"m","params":{"a":"\u00e9\\"}}`, `{"id":"x","result":[1e5,-0.1,true,null]}`, `[{}]`, `{"a":"ab\"cdefghijklmnop"}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		m, err := envelope.Parse(in)
+		accepted := err == nil || errors.Is(err, envelope.ErrNotMessage)
+		if accepted != json.Valid(in) {
+			t.Fatalf("Parse(%q) accepted = %v (%v), encoding/json = %v", in, accepted, err, json.Valid(in))
+		}
+		if err != nil {
+			return
+		}
+		var ref map[string]json.RawMessage
+		if json.Unmarshal(in, &ref) == nil && !bytes.Equal(ref["id"], m.ID) {
+			t.Fatalf("id of %q = %q, encoding/json says %q", in, m.ID, ref["id"])
+		}
+		if edited := m.WithID([]byte(`"new"`)); !json.Valid(edited) {
+			t.Fatalf("WithID made %q of %q", edited, in)
+		}
+	})
+}
+
+func BenchmarkParse(b *testing.B) {
+	long := `{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"` + strings.Repeat("lorem ipsum ", 90_000) + `"}]}}`
+	dense := `{"jsonrpc":"2.0","id":1,"result":{"tools":[` + strings.Repeat(`{"name":"t","inputSchema":{"type":"object","properties":{}}},`, 1000) + `{}]}}`
+	for name, text := range map[string]string{"100B": `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello there, you"}}}`, "1MB-string": long, "60KB-dense": dense} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			raw := []byte(text)
+			for b.Loop() {
+				if _, err := envelope.Parse(raw); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,119 @@
+package sse_test
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"drawbridge/bridge/sse"
+)
+
+type event struct{ ID, Name, Data string }
+
+func readAll(r *sse.Reader) ([]event, error) {
+	var out []event
+	for {
+		e, err := r.Next()
+		if err != nil {
+			return out, err
+		}
+		out = append(out, event{e.ID, e.Name, string(e.Data)})
+	}
+}
+
+func TestNext(t *testing.T) {
+	tests := []struct {
+		name, in string
+		want     []event
+	}{
+		{"one", "data: {}\n\n", []event{{"", "message", "{}"}}},
+		{"fields", "id: 7\nevent: ping\ndata:x\n\n", []event{{"7", "ping", "x"}}},
+		{"several data lines", "data: {\ndata: \"a\": 1\ndata: }\n\n", []event{{"", "message", "{\n\"a\": 1\n}"}}},
+		{"id stays", "id: 7\ndata: a\n\ndata: b\n\n", []event{{"7", "message", "a"}, {"7", "message", "b"}}},
+		{"priming event", "id: 7\ndata: \n\n", []event{{"7", "message", ""}}},
+		{"id alone", "id: 7\n\n", []event{{"7", "message", ""}}},
+		{"id with NUL", "id: a\x00b\ndata: x\n\n", []event{{"", "message", "x"}}},
+		{"comments", ": keep-alive\n\n:\r\n\ndata: x\n\n", []event{{"", "message", "x"}}},
+		{"field without colon", "data\nretry\ndata: x\n\n", []event{{"", "message", "\nx"}}},
+		{"CRLF", "data: a\r\ndata: b\r\n\r\ndata: c\r\n\r\n", []event{{"", "message", "a\nb"}, {"", "message", "c"}}},
+		{"CR", "data: a\r\rdata: b\r\r", []event{{"", "message", "a"}, {"", "message", "b"}}},
+		{"byte order mark", "\xef\xbb\xbfdata: a\n\n", []event{{"", "message", "a"}}},
+		{"one space only", "data:  a \n\n", []event{{"", "message", " a "}}},
+		{"cut", "data: a\n\ndata: b\n", []event{{"", "message", "a"}}},
+		{"event without data", "event: x\n\ndata: a\n\n", []event{{"", "x", "a"}}},
+	}
+	for _, tt := range tests {
+		for how, wrap := range map[string]func(io.Reader) io.Reader{"whole": func(r io.Reader) io.Reader { return r }, "bytes": iotest.OneByteReader} {
+			t.Run(tt.name+"/"+how, func(t *testing.T) {
+				got, err := readAll(sse.NewReader(wrap(strings.NewReader(tt.in)), 1<<20))
+				if err != io.EOF {
+					t.Errorf("error = %v", err)
+				}
+				if diff := cmp.Diff(tt.want, got); diff != "" {
+					t.Error(diff)
+				}
+			})
+		}
+	}
+}
+
+func TestRetryAndLastID(t *testing.T) {
+	r := sse.NewReader(strings.NewReader("retry: 1500\nid: a\ndata:\n\nretry: soon\nid\n\n"), 100)
+	if _, err := r.Next(); err != nil || r.Retry() != 1500*time.Millisecond || r.LastID() != "a" {
+		t.Errorf("retry %v, id %q, %v", r.Retry(), r.LastID(), err)
+	}
+	if _, err := r.Next(); err != nil || r.Retry() != 1500*time.Millisecond || r.LastID() != "" {
+		t.Errorf("an empty id resets: retry %v, id %q, %v", r.Retry(), r.LastID(), err)
+	}
+}
+
+// TestLineEndIsNotAwaited: an event that ends in CR is dispatched although its LF may still come.
+func TestLineEndIsNotAwaited(t *testing.T) {
+	pr, pw := io.Pipe()
+	defer pw.Close()
+	got := make(chan string, 2)
+	go func() {
+		r := sse.NewReader(pr, 100)
+		for {
+			e, err := r.Next()
+			if err != nil {
+				return
+			}
+			got <- string(e.Data)
+		}
+	}()
+	for _, part := range []string{"data: a\r\n\r", "\ndata: b\r\n\r"} {
+		if _, err := io.WriteString(pw, part); err != nil {
+			t.Fatal(err)
+		}
+		if want, e := string(strings.TrimSpace(part)[6]), <-got; e != want {
+			t.Errorf("event = %q, want %q", e, want)
+		}
+	}
+}
+
+func TestTooLong(t *testing.T) {
+	for _, in := range []string{"data: " + strings.Repeat("x", 1<<20), strings.Repeat("data: "+strings.Repeat("x", 100)+"\n", 1000)} {
+		if _, err := readAll(sse.NewReader(strings.NewReader(in), 10_000)); !errors.Is(err, sse.ErrTooLong) {
+			t.Errorf("error = %v, want ErrTooLong", err)
+		}
+	}
+}
+
+// FuzzNext: how the bytes are cut into reads changes nothing, and nothing panics.
+func FuzzNext(f *testing.F) {
+	f.Add([]byte("id: 1\r\ndata: {}\r\rdata\n\n"))
+	f.Add([]byte("\xef\xbb\xbfdata: a\n\n:x\nretry: 5\n\n"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		whole, errWhole := readAll(sse.NewReader(strings.NewReader(string(in)), 1000))
+		bytewise, errBytes := readAll(sse.NewReader(iotest.OneByteReader(strings.NewReader(string(in))), 1000))
+		if diff := cmp.Diff(whole, bytewise); diff != "" && errWhole == io.EOF && errBytes == io.EOF {
+			t.Error(diff)
+		}
+	})
+}
