@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 )
 
@@ -30,19 +31,30 @@ func CredentialName(serverURL, profile string) (Name, error) {
 	if err != nil {
 		return "", err
 	}
-	return hashed(KindCredential, canonical, profile), nil
+	return NewName(KindCredential, canonical, profile), nil
 }
 
 // RegistrationName names the client registration made at an issuer. Registrations are never shared between issuers
 // (MCP 2025-11-25, authorization: "MUST maintain separate registration state per authorization server").
-func RegistrationName(issuer string) Name { return hashed(KindRegistration, issuer) }
+func RegistrationName(issuer string) Name { return NewName(KindRegistration, issuer) }
 
-func hashed(kind string, parts ...string) Name {
+// NewName names an item of the given kind (lower-case letters and hyphens, at most 24) that belongs to parts.
+func NewName(kind string, parts ...string) Name {
 	sum := sha256.New()
 	for _, p := range parts {
 		fmt.Fprintf(sum, "%d:%s", len(p), p)
 	}
 	return Name(kind + ":" + hex.EncodeToString(sum.Sum(nil)[:16]))
+}
+
+var nameForm = regexp.MustCompile(`^[a-z][a-z-]{0,23}:[0-9a-f]{32}$`)
+
+// check refuses names that would not be safe as file names or in a keychain's command line.
+func (n Name) check() error {
+	if !nameForm.MatchString(string(n)) {
+		return fmt.Errorf("item name %q: want a kind, a colon and 32 hexadecimal digits", cut(string(n)))
+	}
+	return nil
 }
 
 // CanonicalURL brings a server URL into the form of RFC 8707 resource identifiers that MCP asks for: lower-case scheme

@@ -1,0 +1,6 @@
+package tokenstore
+
+const keychainLocation = "Windows Credential Manager"
+
+// reachable has nothing to check: every user has a Credential Manager.
+func reachable(string) error { return nil }

@@ -1,0 +1,44 @@
+package tokenstore
+
+import (
+	"fmt"
+)
+
+// hinted is an error that says what the user can do.
+type hinted struct {
+	error
+	hint string
+}
+
+func (e *hinted) Unwrap() error { return e.error }
+
+// Hint says what the user can do about the error.
+func (e *hinted) Hint() string { return e.hint }
+
+const (
+	hintChoices = "choose where tokens live: --token-store memory (this process only), " +
+		"or --token-store file --token-store-key-file PATH (encrypted files)"
+	hintLocked  = "unlock the keychain (log in to the desktop, or unlock it in its own program); or " + hintChoices
+	hintWaiting = "the keychain may be waiting for you in a window of its own: answer it and try again; or " + hintChoices
+	hintUpgrade = "upgrade this installation of drawbridge, or log out with the newer one"
+	hintSignIn  = "sign in again: a sign-in replaces the record"
+)
+
+// unavailable reports that step failed for a reason outside the program.
+func unavailable(step, hint string, cause error) error {
+	return &hinted{fmt.Errorf("%s: %w: %w", step, ErrUnavailable, cause), hint}
+}
+
+func damaged(what string) error {
+	return &hinted{fmt.Errorf("%w: %s", ErrDamaged, what), hintSignIn}
+}
+
+func newer(version int) error {
+	return &hinted{fmt.Errorf("%w: format %d", ErrNewer, version), hintUpgrade}
+}
+
+// cut bounds text that others wrote, before it goes into an error.
+func cut(s string) string {
+	const limit = 200
+	return s[:min(len(s), limit)]
+}
