@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -57,6 +58,11 @@ func TestComponents(t *testing.T) {
 		if !holds([]byte(strings.Join(p.issued(t), "\n")), []string{secret}) {
 			t.Error("a token is missing from the list of what was issued")
 		}
+	}
+	p.disable(t, "ada")
+	_, err = config.TokenSource(ctx, &oauth2.Token{RefreshToken: token.RefreshToken}).Token()
+	if refused := (*oauth2.RetrieveError)(nil); !errors.As(err, &refused) || refused.ErrorCode != "invalid_grant" {
+		t.Error("refresh of a disabled account: not refused with invalid_grant")
 	}
 	keychainWorks(t, l)
 }

@@ -5,6 +5,7 @@ package e2e
 import (
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -139,4 +140,32 @@ func answerText(result *mcp.CallToolResult, err error) string {
 		}
 	}
 	return text.String()
+}
+
+// TestOneTab starts several bridges at once, as an editor with several windows does: they share one sign-in.
+func TestOneTab(t *testing.T) {
+	p := startIDP(t)
+	s := startServer(t, p)
+	l := newLaptop(t)
+
+	var bridges [3]*bridge
+	for i := range bridges {
+		bridges[i] = l.bridge(t, s.url)
+	}
+	var calls sync.WaitGroup
+	for _, b := range bridges {
+		calls.Go(func() {
+			result, err := b.CallTool(within(t), &mcp.CallToolParams{Name: "whoami"})
+			if err != nil || result.IsError {
+				t.Errorf("call during a shared sign-in: %s", answerText(result, err))
+			}
+		})
+	}
+	calls.Wait()
+	l.visits(t, 1)
+	for _, b := range bridges {
+		b.stop(t)
+	}
+	check(t, "three bridges", l, p, 1, counters{Codes: 1, Registrations: 1})
+	noLeaks(t, p, l, bridges[0].log.String(), bridges[1].log.String(), bridges[2].log.String())
 }
