@@ -100,7 +100,7 @@ func (r record) load() (string, error) {
 // save writes text to the slot that is not live and switches to it.
 func (r record) save(live head, text string) error {
 	target := 1 - live.slot
-	if err := r.clear(target); err != nil {
+	if err := r.clear(head{slot: target}); err != nil {
 		return err
 	}
 	if err := r.write(target, text); err != nil {
@@ -109,7 +109,7 @@ func (r record) save(live head, text string) error {
 	if err := r.s.delete(r.headItem(live.slot)); err != nil && target == 1 {
 		return err // slot 0 still decides
 	}
-	_ = r.clearChunks(live.slot) // the record is saved; what stays of the old one goes with the next save or delete
+	_ = r.clearChunks(live) // the record is saved; what stays of the old one goes with the next save or delete
 	return nil
 }
 
@@ -129,24 +129,25 @@ func (r record) delete() error {
 	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrDamaged) {
 		return err
 	}
-	if err := r.clear(1 - live.slot); err != nil {
+	if err := r.clear(head{slot: 1 - live.slot}); err != nil {
 		return err
 	}
-	return r.clear(live.slot)
+	return r.clear(live)
 }
 
-func (r record) clear(slot int) error {
-	if err := r.s.delete(r.headItem(slot)); err != nil {
+// clear empties the slot of h, of which no more than the slot need be known.
+func (r record) clear(h head) error {
+	if err := r.s.delete(r.headItem(h.slot)); err != nil {
 		return err
 	}
-	return r.clearChunks(slot)
+	return r.clearChunks(h)
 }
 
-// clearChunks counts instead of trusting a head, which may be gone or damaged.
-func (r record) clearChunks(slot int) error {
-	last := 0
+// clearChunks removes the chunks that the head knows of, and then some: a head may be gone or damaged.
+func (r record) clearChunks(h head) error {
+	last := max(h.chunks-1, 0)
 	for {
-		_, err := r.s.get(r.chunkItem(slot, last+1))
+		_, err := r.s.get(r.chunkItem(h.slot, last+1))
 		if errors.Is(err, ErrNotFound) {
 			break
 		}
@@ -156,7 +157,7 @@ func (r record) clearChunks(slot int) error {
 		last++
 	}
 	for ; last > 0; last-- {
-		if err := r.s.delete(r.chunkItem(slot, last)); err != nil {
+		if err := r.s.delete(r.chunkItem(h.slot, last)); err != nil {
 			return err
 		}
 	}
@@ -204,7 +205,7 @@ func parseHead(item string) (head, error) {
 	if errors.Join(errs[:]...) != nil || copy(h.sum[:], sum) != len(h.sum) || len(sum) != len(h.sum) {
 		return head{}, damaged("its head is unreadable")
 	}
-	if h.chunks < 1 || h.chunks > maxRecord || h.size < 0 || h.size > maxRecord {
+	if h.chunks < 1 || h.chunks > 1+maxRecord/(itemSize-utf8.UTFMax) || h.size < 0 || h.size > maxRecord {
 		return head{}, damaged("its head is out of range")
 	}
 	return h, nil
