@@ -48,13 +48,14 @@ func Start(ctx context.Context, cfg Config) (*World, error) {
 		return nil, fmt.Errorf("start identity provider: %w", err)
 	}
 	if serverCfg.Issuer == "" && !serverCfg.Open && serverCfg.APIKey.IsZero() {
-		serverCfg.Issuer = idp.Issuer()
+		serverCfg.Issuer, serverCfg.Revoked = idp.Issuer(), idp.Revoked
 	}
 	server, err := StartServer(ctx, serverCfg)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start server: %w", err), idp.Close())
 	}
 	idp.AddResource(server.URL())
+	idp.AddResource(server.Origin()) // for MetadataAtRoot
 	return &World{IdP: idp, Server: server}, nil
 }
 

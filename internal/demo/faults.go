@@ -1,6 +1,10 @@
 package demo
 
-import "time"
+import (
+	"maps"
+	"net/http"
+	"time"
+)
 
 // Faults are the refusals and the misbehaviour that the identity provider can be told to show. The zero value is a
 // provider that behaves. They may be changed while it runs: [IdP.SetFaults].
@@ -45,6 +49,8 @@ type Faults struct {
 
 	// NoRefreshTokens makes the token endpoint give access tokens only.
 	NoRefreshTokens bool
+	// OfflineAccessOnly makes it give refresh tokens only where the scope offline_access was granted.
+	OfflineAccessOnly bool
 	// NoRotation keeps a refresh token valid after use, and leaves it out of the answer to a refresh.
 	NoRotation bool
 }
@@ -65,4 +71,32 @@ type Counts struct {
 	Registrations int
 	// Revocations is the number of tokens ended at the revocation endpoint.
 	Revocations int
+}
+
+func (c Counts) clone() Counts {
+	c.TokenRequests = maps.Clone(c.TokenRequests)
+	return c
+}
+
+// answerToken gives the answer of the token endpoint that the faults ask for, if they do.
+func (f Faults) answerToken(w http.ResponseWriter, r *http.Request) (answered bool) {
+	status := func(otherwise int) int {
+		if f.TokenStatus != 0 {
+			return f.TokenStatus
+		}
+		return otherwise
+	}
+	switch {
+	case f.TokenRedirect != "":
+		http.Redirect(w, r, f.TokenRedirect, http.StatusTemporaryRedirect)
+	case f.TokenError != "":
+		(&refusal{Status: status(http.StatusBadRequest), Code: f.TokenError}).write(w)
+	case f.TokenHTML:
+		proxyPage(w, status(http.StatusOK))
+	case f.TokenStatus != 0:
+		w.WriteHeader(f.TokenStatus)
+	default:
+		return false
+	}
+	return true
 }

@@ -2,11 +2,15 @@ package demo
 
 import (
 	"context"
+	"crypto/rand"
+	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"slices"
+	"strings"
+	"sync"
 	"time"
-
-	"drawbridge/internal/secret"
 )
 
 // IdPConfig configures an identity provider. The zero value works.
@@ -21,7 +25,8 @@ type IdPConfig struct {
 	Clients []Client
 	// Resources are the RFC 8707 resource identifiers that tokens may be asked for; AddResource adds more.
 	Resources []string
-	// Scopes are the scopes that exist. If nil, "mcp", "mcp:admin" and "offline_access".
+	// Scopes are the scopes that exist. If nil, "mcp", "mcp:admin", "openid" and "offline_access". The first one is
+	// granted to a request that names none.
 	Scopes []string
 	// TokenLifetime is how long an access token lives. If zero, 5 minutes.
 	TokenLifetime time.Duration
@@ -36,67 +41,194 @@ type IdPConfig struct {
 	Log *slog.Logger
 }
 
-// Client is an OAuth client that the identity provider knows (RFC 7591 §2 has the words).
-type Client struct {
-	ID string
-	// Secret is empty for a public client.
-	Secret secret.Text
-	// AuthMethod is "none", "client_secret_basic" or "client_secret_post". If empty, "none" without a Secret and
-	// "client_secret_basic" with one.
-	AuthMethod   string
-	Name         string
-	RedirectURIs []string
-}
-
 // IdP is an OAuth 2.1 authorization server with people, a login page and a consent page. All methods are safe for
 // concurrent use.
 type IdP struct {
-	issuer string
+	issuer          string
+	path            string // of the issuer: "" or "/tenant1"
+	cookie          string // name of the session cookie; it holds the port because cookies do not tell ports apart
+	anyLoopbackPort bool
+	scopes          []string
+	signer          *signer
+	pages           *pages
+	documents       *http.Client // fetches client id metadata documents
+	now             func() time.Time
+	log             *slog.Logger
+	http            *loopback
+
+	mu    sync.Mutex
+	state state // guarded by mu; reached by update
+}
+
+// state is everything that changes while an identity provider runs.
+type state struct {
+	users     map[string]*account
+	clients   map[string]Client
+	resources map[string]bool
+	lifetime  time.Duration // of access tokens
+	faults    Faults
+	intercept func(http.ResponseWriter, *http.Request) bool
+	counts    Counts
+	issued    []string
+
+	sessions map[string]*session      // by cookie value
+	requests map[string]*authRequest  // that wait for the human, by id
+	codes    map[string]*code         // spent ones too, to notice a replay
+	refresh  map[string]*refreshToken // spent ones too, to notice a reuse
+	grants   []*grant
+	access   map[string]*grant // by the jti of an access token
+	revoked  map[string]bool   // jti of access tokens revoked one by one
+}
+
+// account is a person and whether IT has deactivated them.
+type account struct {
+	User
+	inactive bool
 }
 
 // StartIdP runs an identity provider until [IdP.Close] is called or ctx ends.
-func StartIdP(ctx context.Context, cfg IdPConfig) (*IdP, error) { return &IdP{}, nil }
+func StartIdP(ctx context.Context, cfg IdPConfig) (*IdP, error) {
+	p, err := newIdP(cfg)
+	if err != nil {
+		return nil, err
+	}
+	l, host, err := listenLoopback(cfg.Addr)
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ := net.SplitHostPort(host) // host was just joined
+	p.issuer, p.cookie = "http://"+host+p.path, "demo_session_"+port
+	p.http = serveLoopback(ctx, l, p.handler(), p.log)
+	return p, nil
+}
+
+func newIdP(cfg IdPConfig) (*IdP, error) {
+	if cfg.Path != "" && (!strings.HasPrefix(cfg.Path, "/") || strings.HasSuffix(cfg.Path, "/")) {
+		return nil, fmt.Errorf("issuer path %q: want a leading slash and none at the end", cfg.Path)
+	}
+	cfg = cfg.withDefaults()
+	signer, err := newSigner()
+	if err != nil {
+		return nil, fmt.Errorf("create signing key: %w", err)
+	}
+	pages, err := parsePages()
+	if err != nil {
+		return nil, fmt.Errorf("parse pages: %w", err)
+	}
+	p := &IdP{path: cfg.Path, anyLoopbackPort: cfg.AnyLoopbackPort, scopes: cfg.Scopes, signer: signer, pages: pages,
+		documents: documentClient(), now: cfg.Now, log: cfg.Log, state: newState(cfg)}
+	return p, nil
+}
+
+func (c IdPConfig) withDefaults() IdPConfig {
+	if c.Users == nil {
+		c.Users = []User{Ada(), Grace()}
+	}
+	if c.Scopes == nil {
+		c.Scopes = []string{"mcp", "mcp:admin", "openid", "offline_access"}
+	}
+	if c.TokenLifetime == 0 {
+		c.TokenLifetime = 5 * time.Minute
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func newState(cfg IdPConfig) state {
+	s := state{
+		users: map[string]*account{}, clients: map[string]Client{}, resources: map[string]bool{},
+		lifetime: cfg.TokenLifetime, intercept: cfg.Intercept,
+		sessions: map[string]*session{}, requests: map[string]*authRequest{}, codes: map[string]*code{},
+		refresh: map[string]*refreshToken{}, access: map[string]*grant{}, revoked: map[string]bool{},
+	}
+	s.counts.TokenRequests = map[string]int{}
+	for _, u := range cfg.Users {
+		s.users[u.Name] = &account{User: u}
+	}
+	for _, c := range cfg.Clients {
+		s.addClient(c)
+	}
+	for _, r := range cfg.Resources {
+		s.resources[r] = true
+	}
+	return s
+}
+
+// handler routes the endpoints below the issuer's path, and the well-known documents where RFC 8414 §3.1 and OpenID
+// Connect Discovery §4 put them.
+func (p *IdP) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /.well-known/oauth-authorization-server"+p.path, p.metadata)
+	mux.HandleFunc("GET /.well-known/openid-configuration"+p.path, p.metadata)
+	if p.path != "" {
+		mux.HandleFunc("GET "+p.path+"/.well-known/openid-configuration", p.metadata)
+	}
+	mux.HandleFunc("GET "+p.path+"/jwks", p.jwks)
+	mux.HandleFunc("GET "+p.path+"/authorize", p.authorize)
+	mux.HandleFunc("GET "+p.path+"/login", p.loginPage)
+	mux.HandleFunc("POST "+p.path+"/login", p.login)
+	mux.HandleFunc("GET "+p.path+"/consent", p.consentPage)
+	mux.HandleFunc("POST "+p.path+"/consent", p.consent)
+	mux.HandleFunc("GET "+p.path+"/style.css", p.pages.style)
+	mux.HandleFunc("POST "+p.path+"/token", p.token)
+	mux.HandleFunc("POST "+p.path+"/register", p.register)
+	mux.HandleFunc("POST "+p.path+"/revoke", p.revoke)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var intercept func(http.ResponseWriter, *http.Request) bool
+		p.update(func(s *state) { intercept = s.intercept })
+		if intercept == nil || !intercept(w, r) {
+			mux.ServeHTTP(w, r)
+		}
+	})
+}
+
+// update runs f with the state to itself. f does no I/O.
+func (p *IdP) update(f func(*state)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f(&p.state)
+}
+
+// newSecret makes a secret of 128 bits and more that a search for CANARY finds, and notes it down.
+func (s *state) newSecret(kind string) string {
+	text := "CANARY-" + kind + "-" + rand.Text()
+	s.issued = append(s.issued, text)
+	return text
+}
 
 // Issuer is the issuer identifier (RFC 8414 §2), without a slash at the end.
 func (p *IdP) Issuer() string { return p.issuer }
 
 // Close stops the provider and cuts its connections. It may be called more than once.
-func (p *IdP) Close() error { return nil }
-
-// AddResource makes a resource identifier known (RFC 8707).
-func (p *IdP) AddResource(resource string) {}
-
-// AddClient registers a client, or replaces the one with the same ID.
-func (p *IdP) AddClient(c Client) {}
-
-// RemoveClient forgets a client: its next request is refused with invalid_client.
-func (p *IdP) RemoveClient(id string) {}
-
-// AddUser adds a person, or replaces the one with the same name, who is then active.
-func (p *IdP) AddUser(u User) {}
-
-// Deactivate is what IT does on the last day: the person can no longer sign in and their refresh tokens are refused
-// with invalid_grant. Access tokens end by themselves.
-func (p *IdP) Deactivate(user string) {}
-
-// Activate undoes Deactivate. Refresh tokens given out before stay refused.
-func (p *IdP) Activate(user string) {}
-
-// RevokeUser ends every refresh token of the person, and their login session in the browser.
-func (p *IdP) RevokeUser(user string) {}
-
-// SetTokenLifetime sets how long access tokens issued from now on live, at least one second.
-func (p *IdP) SetTokenLifetime(d time.Duration) {}
+func (p *IdP) Close() error { return p.http.close() }
 
 // SetFaults replaces the faults.
-func (p *IdP) SetFaults(f Faults) {}
+func (p *IdP) SetFaults(f Faults) { p.update(func(s *state) { s.faults = f }) }
+
+func (p *IdP) faults() (f Faults) {
+	p.update(func(s *state) { f = s.faults })
+	return f
+}
 
 // SetIntercept replaces IdPConfig.Intercept; nil removes it.
-func (p *IdP) SetIntercept(f func(w http.ResponseWriter, r *http.Request) (handled bool)) {}
+func (p *IdP) SetIntercept(f func(w http.ResponseWriter, r *http.Request) (handled bool)) {
+	p.update(func(s *state) { s.intercept = f })
+}
 
 // Counts returns what the provider has done so far.
-func (p *IdP) Counts() Counts { return Counts{} }
+func (p *IdP) Counts() (c Counts) {
+	p.update(func(s *state) { c = s.counts.clone() })
+	return c
+}
 
 // Issued returns every secret handed out so far: codes, access and refresh tokens, client secrets, session and form
 // tokens, and the ids inside of access tokens. Each contains CANARY, access tokens in their jti.
-func (p *IdP) Issued() []string { return nil }
+func (p *IdP) Issued() (all []string) {
+	p.update(func(s *state) { all = slices.Clone(s.issued) })
+	return all
+}

@@ -2,28 +2,16 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
+	"sync"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
 	"drawbridge/internal/secret"
-)
-
-// MetadataPlace says where a server's protected resource metadata is found (RFC 9728).
-type MetadataPlace int
-
-// Places of protected resource metadata.
-const (
-	// MetadataEverywhere: named by the challenge, at the path-inserted well-known URL.
-	MetadataEverywhere MetadataPlace = iota
-	// MetadataAtPath: at the path-inserted well-known URL; the challenge does not name it.
-	MetadataAtPath
-	// MetadataAtRoot: at the root well-known URL, for the whole origin; the challenge does not name it.
-	MetadataAtRoot
-	// MetadataInHeader: at a URL that only the challenge names.
-	MetadataInHeader
-	// MetadataNowhere: there is none.
-	MetadataNowhere
 )
 
 // ServerConfig configures an MCP server. A server that is neither Open nor has an APIKey needs an Issuer.
@@ -32,12 +20,15 @@ type ServerConfig struct {
 	Addr string
 	// Path is the path of the MCP endpoint. If empty, "/mcp".
 	Path string
-	// Issuer is the authorization server whose access tokens are accepted.
+	// Issuer is the authorization server whose access tokens are accepted. It need not be an [IdP]: any that signs
+	// RFC 9068 access tokens will do.
 	Issuer string
 	// JWKSURL is where the issuer publishes its keys. If empty, the issuer's metadata tells.
 	JWKSURL string
 	// Scopes are needed for every request. If nil, "mcp". An empty list needs none.
 	Scopes []string
+	// Revoked, if not nil, says whether the access token with this jti was revoked.
+	Revoked func(jti string) bool
 	// Metadata says where clients find out about Issuer.
 	Metadata MetadataPlace
 	// Open lets everybody in; there is no authorization at all.
@@ -62,44 +53,161 @@ type ServerConfig struct {
 
 // ServerCounts is what a server has done since it started.
 type ServerCounts struct {
-	// Requests counts JSON-RPC messages that passed authorization, by method; "GET" and "DELETE" count those.
+	// Requests counts JSON-RPC messages that passed authorization, by method. Answers to the server's own requests
+	// are counted as "response"; HTTP requests to open a stream and to end a session as "GET" and "DELETE".
 	Requests map[string]int
 	// Executions counts runs of each tool.
 	Executions map[string]int
-	// Refused counts requests by the status they were refused with: 401 or 403.
+	// Cancelled is the number of runs of the tool slow that ended early because the client cancelled them.
+	Cancelled int
+	// Refused counts requests by the status that authorization refused them with: 401 or 403.
 	Refused map[int]int
-	// Opened and Deleted count sessions.
+	// Opened and Deleted count sessions: those initialized, and those ended by their client with DELETE.
 	Opened, Deleted int
 }
 
 // Server is an MCP server that checks every request. All methods are safe for concurrent use.
 type Server struct {
-	url string
+	url    string
+	origin string
+	cfg    ServerConfig
+	keys   *keySource // nil without an Issuer
+	mcp    *mcp.Server
+	http   *loopback
+
+	mu    sync.Mutex
+	state serverState // guarded by mu; reached by update
+}
+
+// serverState is everything that changes while a server runs.
+type serverState struct {
+	counts    ServerCounts
+	metadata  MetadataPlace
+	intercept func(http.ResponseWriter, *http.Request) bool
+	sessions  map[string]bool // ids of initialized sessions that were not deleted
 }
 
 // StartServer runs an MCP server until [Server.Close] is called or ctx ends.
-func StartServer(ctx context.Context, cfg ServerConfig) (*Server, error) { return &Server{}, nil }
+func StartServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
+	cfg = cfg.withDefaults()
+	if cfg.Issuer == "" && !cfg.Open && cfg.APIKey.IsZero() {
+		return nil, errors.New("a server needs an issuer, an API key, or to be open")
+	}
+	l, host, err := listenLoopback(cfg.Addr)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{origin: "http://" + host, url: "http://" + host + cfg.Path, cfg: cfg}
+	s.state = serverState{metadata: cfg.Metadata, intercept: cfg.Intercept, sessions: map[string]bool{},
+		counts: ServerCounts{Requests: map[string]int{}, Executions: map[string]int{}, Refused: map[int]int{}}}
+	if cfg.Issuer != "" {
+		s.keys = newKeySource(cfg.Issuer, cfg.JWKSURL)
+	}
+	s.mcp = s.newMCP()
+	s.http = serveLoopback(ctx, l, s.handler(), cfg.Log)
+	return s, nil
+}
+
+func (c ServerConfig) withDefaults() ServerConfig {
+	if c.Path == "" {
+		c.Path = "/mcp"
+	}
+	if c.Scopes == nil {
+		c.Scopes = []string{"mcp"}
+	}
+	if c.APIKeyHeader == "" {
+		c.APIKeyHeader = "X-Api-Key"
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// handler routes the MCP endpoint, the protected resource metadata and the broken endpoints.
+func (s *Server) handler() http.Handler {
+	options := &mcp.StreamableHTTPOptions{
+		Stateless:                    s.cfg.Stateless,
+		JSONResponse:                 s.cfg.JSONResponses,
+		PropagateRequestCancellation: true,
+		Logger:                       s.cfg.Log,
+	}
+	if s.cfg.EventStore {
+		options.EventStore = mcp.NewMemoryEventStore(nil)
+	}
+	serve := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s.mcp }, options)
+	mux := http.NewServeMux()
+	mux.Handle("/broken/", http.StripPrefix("/broken", Broken()))
+	mux.HandleFunc("GET "+wellKnownResource+"{path...}", s.resourceMetadata)
+	mux.HandleFunc("GET "+privateMetadataPath, s.resourceMetadata)
+	mux.Handle(s.cfg.Path, s.protect(s.count(serve)))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var intercept func(http.ResponseWriter, *http.Request) bool
+		s.update(func(st *serverState) { intercept = st.intercept })
+		if intercept == nil || !intercept(w, r) {
+			mux.ServeHTTP(w, r)
+		}
+	})
+}
+
+// update runs f with the state to itself. f does no I/O.
+func (s *Server) update(f func(*serverState)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.state)
+}
 
 // URL is the MCP endpoint and the resource identifier that tokens must have as their audience.
 func (s *Server) URL() string { return s.url }
 
+// Origin is the scheme, host and port of the server.
+func (s *Server) Origin() string { return s.origin }
+
 // BrokenURL is an endpoint of [Broken] on this server's origin: BrokenURL("html") answers HTML.
-func (s *Server) BrokenURL(kind string) string { return "" }
+func (s *Server) BrokenURL(kind string) string { return s.origin + "/broken/" + kind }
 
 // Close stops the server and cuts its connections. It may be called more than once.
-func (s *Server) Close() error { return nil }
+func (s *Server) Close() error {
+	err := s.http.close()
+	s.DropSessions() // their goroutines outlive the connections otherwise
+	return err
+}
 
 // DropSessions forgets every session, as a restart does: their next request is answered 404.
-func (s *Server) DropSessions() {}
+func (s *Server) DropSessions() {
+	for one := range s.mcp.Sessions() {
+		_ = one.Close() // best effort: a session that is ending already is gone all the same
+	}
+	s.update(func(st *serverState) { clear(st.sessions) })
+}
 
 // SetMetadata moves the protected resource metadata.
-func (s *Server) SetMetadata(place MetadataPlace) {}
+func (s *Server) SetMetadata(place MetadataPlace) {
+	s.update(func(st *serverState) { st.metadata = place })
+}
 
 // SetIntercept replaces ServerConfig.Intercept; nil removes it.
-func (s *Server) SetIntercept(f func(w http.ResponseWriter, r *http.Request) (handled bool)) {}
+func (s *Server) SetIntercept(f func(w http.ResponseWriter, r *http.Request) (handled bool)) {
+	s.update(func(st *serverState) { st.intercept = f })
+}
 
-// SendLog sends a logging notification to every session whose client asked for that level.
-func (s *Server) SendLog(text string) {}
+// SendLog sends a logging notification of level info to every session whose client asked for that level.
+func (s *Server) SendLog(ctx context.Context, text string) {
+	for one := range s.mcp.Sessions() {
+		if err := one.Log(ctx, &mcp.LoggingMessageParams{Level: "info", Logger: "demo", Data: text}); err != nil {
+			s.cfg.Log.Debug("log notification not sent", "err", err)
+		}
+	}
+}
 
 // Counts returns what the server has done so far.
-func (s *Server) Counts() ServerCounts { return ServerCounts{} }
+func (s *Server) Counts() (c ServerCounts) {
+	s.update(func(st *serverState) {
+		c = st.counts
+		c.Requests, c.Executions, c.Refused = maps.Clone(c.Requests), maps.Clone(c.Executions), maps.Clone(c.Refused)
+	})
+	return c
+}
