@@ -1,11 +1,19 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
+	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"drawbridge/internal/secret"
 	"drawbridge/tokenstore"
@@ -91,7 +99,23 @@ type CallbackConfig struct {
 const DefaultLoginTimeout = 5 * time.Minute
 
 // Session gives requests to one MCP server the credential of one person. It is safe for concurrent use.
-type Session struct{ cfg Config }
+type Session struct {
+	cfg    Config // defaults filled in
+	server *url.URL
+	name   tokenstore.Name // of the credential
+	log    *slog.Logger
+	fetch  *fetcher
+	disco  *discovery
+
+	// One load, one refresh and one start of a sign-in at a time, shared by everybody who needs its result.
+	flights singleflight.Group
+
+	ctx    context.Context // the session's lifetime; cancelled by Close
+	cancel context.CancelFunc
+
+	mu    sync.Mutex
+	state state // reached by update and view only
+}
 
 // Attempt says what the request was that the server refused.
 type Attempt struct {
@@ -123,38 +147,165 @@ type SignIn struct {
 	Present  func()          // shows URL to the human, once however often it is called; does not block
 }
 
-// ErrSignInRequired means that only a human can provide a credential, and that nobody was asked.
-var ErrSignInRequired = errors.New("a sign-in is required")
-
 // New checks cfg. It neither reads the store nor talks to anyone.
-func New(cfg Config) (*Session, error) { return &Session{cfg: cfg}, nil }
+func New(cfg Config) (*Session, error) {
+	server, err := cfg.check()
+	if err != nil {
+		return nil, err
+	}
+	cfg.fill(server)
+	name, err := tokenstore.CredentialName(cfg.ServerURL, cfg.Profile)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{cfg: cfg, server: server, name: name, log: cfg.Log}
+	r := &reach{server: server, lookup: net.DefaultResolver.LookupNetIP}
+	s.fetch = newFetcher(cfg.HTTP.Transport, r, cfg.Log)
+	s.disco = &discovery{server: server, issuer: cfg.Issuer, fetch: s.fetch, log: cfg.Log}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// check refuses a configuration that cannot work and returns the canonical server URL.
+func (c *Config) check() (*url.URL, error) {
+	if c.Store == nil {
+		return nil, errors.New("no token store is configured")
+	}
+	server, err := c.serverURL()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Client.check(); err != nil {
+		return nil, err
+	}
+	if c.Issuer != "" {
+		if _, err := secureURL("issuer", c.Issuer); err != nil {
+			return nil, err
+		}
+	}
+	return server, c.Callback.check()
+}
+
+func (c *Config) serverURL() (*url.URL, error) {
+	canonical, err := tokenstore.CanonicalURL(c.ServerURL)
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(canonical)
+	if err != nil {
+		return nil, fmt.Errorf("server URL %s: not a URL", quoted(c.ServerURL))
+	}
+	if u.Scheme == "http" && !c.AllowHTTP && !isLoopbackName(u.Hostname()) {
+		return nil, hint(fmt.Errorf("server URL %s: plain http would show the token to the network", quoted(canonical)),
+			"use https, or accept the risk with --allow-http")
+	}
+	return u, nil
+}
+
+func (c ClientIdentity) check() error {
+	switch {
+	case c.ID == "" && !c.Secret.IsZero():
+		return errors.New("a client secret needs a client id")
+	case c.ID != "" && c.MetadataURL != "":
+		return errors.New("a client id and a client metadata URL exclude each other")
+	case c.MetadataURL != "":
+		// MCP 2025-11-25: an https URL with a path component.
+		u, err := secureURL("client metadata URL", c.MetadataURL)
+		if err != nil {
+			return err
+		}
+		if strings.Trim(u.Path, "/") == "" {
+			return fmt.Errorf("client metadata URL %s: it needs a path", quoted(c.MetadataURL))
+		}
+	}
+	return nil
+}
+
+// fill puts defaults in the place of zero fields.
+func (c *Config) fill(server *url.URL) {
+	c.ServerURL = server.String()
+	c.HTTP = cmp.Or(c.HTTP, http.DefaultClient)
+	c.LoginTimeout = cmp.Or(c.LoginTimeout, DefaultLoginTimeout)
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
+	if c.Notice == nil {
+		c.Notice = func(string) {}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+}
 
 // Warm loads the credential from the store, so that [Session.Authorize] finds it in memory. It may run beside anything.
-func (s *Session) Warm(ctx context.Context) {}
+func (s *Session) Warm(ctx context.Context) { _, _ = s.load(ctx) }
 
 // Authorize sets the Authorization header of req when there is a usable credential for it, refreshing a token that is
-// about to expire. Requests to another origin than the server's are left alone. An error means that req must not be
-// sent. It never waits for a human.
-func (s *Session) Authorize(req *http.Request) error { return nil }
-
-// Challenged judges resp, a 401 or 403 to a request that [Session.Authorize] saw. It does not close resp.Body.
-func (s *Session) Challenged(ctx context.Context, resp *http.Response, a Attempt) (Verdict, error) {
-	return Refused, nil
+// about to expire. Requests to another origin than the server's are left alone, and so is a request for which there is
+// no credential: the server's answer will say what it wants. An error means that req must not be sent. It never waits
+// for a human.
+func (s *Session) Authorize(req *http.Request) error {
+	if !sameOrigin(req.URL, s.server) {
+		s.log.Debug("request to another origin goes without credential", "host", req.URL.Host)
+		return nil
+	}
+	h, err := s.load(req.Context())
+	if err != nil {
+		// Fail open because the server may not want a credential; its 401 asks the store again and shows the error.
+		s.log.Warn("the stored sign-in could not be read", "cause", err)
+		return nil
+	}
+	if h.token().IsZero() {
+		return nil
+	}
+	if h, err = s.fresh(req.Context(), h); err != nil || h.token().IsZero() {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+h.token().Reveal())
+	return nil
 }
 
 // Pending returns the sign-in under way, if there is one.
-func (s *Session) Pending() (SignIn, bool) { return SignIn{}, false }
+func (s *Session) Pending() (SignIn, bool) {
+	p := s.view().pending
+	if p == nil {
+		return SignIn{}, false
+	}
+	return p.public(), true
+}
 
-// SignIn signs the human in: it joins the sign-in under way or starts one, presents it and waits for its end.
+// SignIn signs the human in: it joins the sign-in under way or starts one, presents it and waits for its end or for
+// ctx's. Leaving early does not end the sign-in; Close does.
 func (s *Session) SignIn(ctx context.Context) (tokenstore.Credential, error) {
-	return tokenstore.Credential{}, ErrSignInRequired
+	p := s.view().pending
+	if p == nil {
+		var err error
+		if p, err = s.askUnprompted(ctx); err != nil {
+			return tokenstore.Credential{}, err
+		}
+	}
+	p.present()
+	select {
+	case <-p.done:
+		return p.credential, p.err
+	case <-ctx.Done():
+		return tokenstore.Credential{}, ctx.Err()
+	}
 }
 
 // Credential returns what the store holds for this server and profile. The error wraps tokenstore.ErrNotFound when
 // there is nothing, or nothing that matches the configuration.
-func (s *Session) Credential(ctx context.Context) (tokenstore.Credential, error) {
-	return tokenstore.Credential{}, tokenstore.ErrNotFound
-}
+func (s *Session) Credential(ctx context.Context) (tokenstore.Credential, error) { return s.read(ctx) }
 
-// Close ends a pending sign-in and frees its port.
-func (s *Session) Close() {}
+// closeLimit bounds how long Close waits for the port to be free.
+const closeLimit = time.Second
+
+// Close ends a pending sign-in and frees its port. Authorize and Challenged still work afterwards, but start no other.
+func (s *Session) Close() {
+	s.cancel()
+	if p := s.view().pending; p != nil {
+		select {
+		case <-p.done:
+		case <-time.After(closeLimit):
+		}
+	}
+	s.fetch.close()
+}

@@ -1,0 +1,117 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"drawbridge/internal/secret"
+)
+
+// ErrSignInRequired means that only a human can provide a credential, and that nobody was asked.
+var ErrSignInRequired = errors.New("a sign-in is required")
+
+// errClosed is returned to who asks for a sign-in after Close.
+var errClosed = errors.New("the session is closed")
+
+// OAuthError is an error answer of an authorization server: at the redirect (RFC 6749 section 4.1.2.1), the token
+// endpoint (section 5.2) or the registration endpoint (RFC 7591 section 3.2.2).
+type OAuthError struct {
+	Code        string // as the server sent it
+	Description string // as the server sent it; "" when absent
+	Status      int    // HTTP status; zero at the redirect
+}
+
+// Error quotes the server: what it sends is untrusted text.
+func (e *OAuthError) Error() string {
+	if e.Description == "" {
+		return quoted(e.Code)
+	}
+	return quoted(e.Code) + ": " + quoted(e.Description)
+}
+
+// Hint says what to do about the codes that a person or an administrator can do something about.
+func (e *OAuthError) Hint() string {
+	switch e.Code {
+	case "access_denied":
+		return "the identity provider or the person at the browser refused; an administrator can grant the application access"
+	case "invalid_client", "unauthorized_client":
+		return "check the client id and secret, and that the client is allowed at this identity provider"
+	case "invalid_redirect_uri":
+		return "register the redirect URI of this client at the identity provider, or choose a registered one"
+	case "invalid_scope":
+		return "ask for other scopes with --scope"
+	}
+	return ""
+}
+
+// temporary reports whether the same request may succeed later. A server that is overloaded may still speak OAuth.
+func (e *OAuthError) temporary() bool {
+	return e.Status >= 500 || e.Status == http.StatusTooManyRequests ||
+		e.Code == "temporarily_unavailable" || e.Code == "server_error"
+}
+
+// hinted is an error together with what the user can do about it.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h hinted) Unwrap() error { return h.error }
+
+// Hint says what the user can do.
+func (h hinted) Hint() string { return h.hint }
+
+func hint(err error, format string, args ...any) error {
+	return hinted{err, fmt.Sprintf(format, args...)}
+}
+
+// quoteLimit bounds how much text of a server an error shows, in bytes.
+const quoteLimit = 200
+
+// printable makes foreign text fit for a terminal: no control or invisible characters, at most quoteLimit bytes.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, cut(s, 4*quoteLimit))
+	return cut(s, quoteLimit)
+}
+
+// cut shortens s to at most n bytes without splitting a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// scrub replaces a secret that foreign text repeats.
+func scrub(s string, hidden secret.Text) string {
+	if hidden.IsZero() {
+		return s
+	}
+	return strings.ReplaceAll(s, hidden.Reveal(), hidden.String())
+}
+
+func quoted(s string) string { return strconv.Quote(printable(s)) }
+
+// netCause drops the URL that net/http puts before a cause: the caller has named the place already, and a URL may
+// carry a query.
+func netCause(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}

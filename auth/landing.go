@@ -1,0 +1,117 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// withDefaults fills every zero field, the port included: the redirect URI that an administrator registers.
+func (c CallbackConfig) withDefaults() CallbackConfig {
+	c = c.named()
+	if c.Port == 0 {
+		c.Port = DefaultCallbackPort
+	}
+	return c
+}
+
+// named fills host and path and leaves the port open.
+func (c CallbackConfig) named() CallbackConfig {
+	if c.Host == "" {
+		c.Host = DefaultCallbackHost
+	}
+	if c.Path == "" {
+		c.Path = DefaultCallbackPath
+	}
+	return c
+}
+
+// check refuses what is not a loopback redirect (RFC 8252 section 7.3).
+func (c CallbackConfig) check() error {
+	c = c.named()
+	switch {
+	case c.Host != "localhost" && c.Host != "127.0.0.1" && c.Host != "::1":
+		return fmt.Errorf("callback host %q: want 127.0.0.1, localhost or ::1", c.Host)
+	case c.Port < 0 || c.Port > 65535:
+		return fmt.Errorf("callback port %d: want 1 to 65535", c.Port)
+	case !strings.HasPrefix(c.Path, "/") || c.Path != (&url.URL{Path: c.Path}).EscapedPath():
+		return fmt.Errorf("callback path %q: want a plain path such as /callback", c.Path)
+	}
+	return nil
+}
+
+// uri is the redirect URI; a port that is not zero takes the place of c's.
+func (c CallbackConfig) uri(port int) string {
+	if port == 0 {
+		port = c.Port
+	}
+	return "http://" + net.JoinHostPort(c.Host, strconv.Itoa(port)) + c.Path
+}
+
+// admits reports whether a remembered redirect URI is one that this configuration could have made.
+func (c CallbackConfig) admits(redirectURI string) bool {
+	made, err := parseCallback(redirectURI)
+	if err != nil {
+		return false
+	}
+	if c.Port == 0 {
+		made.Port = 0
+	}
+	return made == c.named()
+}
+
+// landing is an open port on loopback, and the redirect URI that leads to it. It is open before any URL names it.
+type landing struct {
+	uri       string
+	listeners []net.Listener
+}
+
+// openLanding listens where c says, on any free port when c's is zero.
+func openLanding(c CallbackConfig) (*landing, error) {
+	c = c.named()
+	addresses := []string{c.Host}
+	if c.Host == "localhost" {
+		addresses = []string{"127.0.0.1", "::1"} // a browser may try either
+	}
+	l := &landing{}
+	for i, address := range addresses {
+		ln, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(c.Port)))
+		if err != nil && i > 0 {
+			continue // best effort: a machine without IPv6 resolves localhost to 127.0.0.1
+		}
+		if err != nil {
+			return nil, busy(c, err)
+		}
+		l.listeners = append(l.listeners, ln)
+		c.Port = ln.Addr().(*net.TCPAddr).Port
+	}
+	l.uri = c.uri(0)
+	return l, nil
+}
+
+func openLandingAt(redirectURI string) (*landing, error) {
+	c, err := parseCallback(redirectURI)
+	if err != nil {
+		return nil, err
+	}
+	return openLanding(c)
+}
+
+func busy(c CallbackConfig, err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	return hint(fmt.Errorf("listen for the sign-in at %s: %w", c.uri(0), err),
+		"another sign-in may be under way; finish it, or choose another registered port for the callback")
+}
+
+// close frees the port.
+func (l *landing) close() {
+	for _, ln := range l.listeners {
+		_ = ln.Close() // already closed by the server's end in the usual case
+	}
+}

@@ -1,0 +1,411 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"drawbridge/internal/secret"
+	"drawbridge/tokenstore"
+)
+
+// signIn is one attempt to have a human sign in. Everything that must match when the answer comes is fixed before the
+// URL exists.
+type signIn struct {
+	target   target
+	client   tokenstore.Client
+	landing  *landing
+	callback callback
+	verifier secret.Text // PKCE (RFC 7636)
+	scopes   []string    // asked for
+	url      string
+	reason   string
+	deadline time.Time
+	present  func() // once
+
+	// taken is set by whoever decides the outcome: the one valid response, or the end of the time.
+	taken   atomic.Bool
+	outcome chan error // the response's, after taken
+
+	mixUp atomic.Pointer[rejection] // the last response with the right state and a wrong iss
+
+	done       chan struct{}
+	credential tokenstore.Credential // set before done is closed
+	err        error                 // set before done is closed
+}
+
+// public is what others may know of it.
+func (p *signIn) public() SignIn {
+	return SignIn{
+		URL: p.url, Reason: p.reason, Deadline: p.deadline, Done: p.done,
+		Err: func() error { return p.err }, Present: p.present,
+	}
+}
+
+// want is what a sign-in is to bring about.
+type want struct {
+	wanted     wanted
+	generation int      // of the credential that was refused
+	have       []string // scopes to keep (step-up)
+	reason     string
+	always     bool // even if a newer credential has turned up
+}
+
+// beginLimit bounds discovery and registration.
+const beginLimit = 90 * time.Second
+
+// ask makes sure that a sign-in is under way.
+func (s *Session) ask(ctx context.Context, w want) (Verdict, error) {
+	p, err := s.started(ctx, w)
+	if err != nil {
+		return Refused, err
+	}
+	if p == nil {
+		return Resend, nil
+	}
+	return Pending, nil
+}
+
+// started returns the sign-in under way, or begins one. It returns nil when a credential turned up meanwhile.
+func (s *Session) started(ctx context.Context, w want) (*signIn, error) {
+	return share(ctx, &s.flights, "sign-in", func() (*signIn, error) {
+		st := s.view()
+		switch {
+		case st.pending != nil:
+			return st.pending, nil
+		case st.held.generation != w.generation && st.held.alive(s.now()) && !w.always:
+			return nil, nil
+		}
+		ctx, cancel := context.WithTimeout(s.ctx, beginLimit)
+		defer cancel()
+		p, err := s.begin(ctx, w)
+		if err != nil && s.ctx.Err() != nil {
+			return nil, errClosed
+		}
+		return p, err
+	})
+}
+
+// askUnprompted starts a sign-in that no refusal asked for, and so has to fetch the challenge itself.
+func (s *Session) askUnprompted(ctx context.Context) (*signIn, error) {
+	w, err := s.probe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.started(ctx, want{wanted: w, always: true})
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// probe sends a request without credential, to learn from the refusal where to sign in. Whatever else comes back, the
+// well-known places are tried.
+func (s *Session) probe(ctx context.Context) (wanted, error) {
+	ctx = withDestination(ctx, s.server, true)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.server.String(), nil)
+	if err != nil {
+		return wanted{}, fmt.Errorf("ask the server for its sign-in: %w", err)
+	}
+	req.Header.Set("Accept", "application/json, text/event-stream")
+	resp, err := s.fetch.get.Do(req)
+	if err != nil {
+		return wanted{}, hint(fmt.Errorf("ask the server for its sign-in: %w", netCause(err)), "check the URL and the network")
+	}
+	defer resp.Body.Close() // unread: it may be a stream without end
+	if resp.StatusCode != http.StatusUnauthorized {
+		return wanted{bearer: true}, nil
+	}
+	return readChallenge(resp.Header), nil
+}
+
+// begin does everything up to the URL: discovery, client identity, open port. ctx bounds that; the sign-in itself ends
+// with its deadline or the session.
+func (s *Session) begin(ctx context.Context, w want) (*signIn, error) {
+	t, err := s.disco.find(ctx, w.wanted)
+	if err != nil {
+		return nil, fmt.Errorf("find out where to sign in: %w", err)
+	}
+	client, at, err := s.identify(ctx, t.as)
+	if err != nil {
+		return nil, fmt.Errorf("prepare the sign-in: %w", err)
+	}
+	p, err := s.prepare(t, client, at, w)
+	if err != nil {
+		at.close()
+		return nil, err
+	}
+	s.update(func(st *state) { st.pending = p })
+	s.log.Info("sign-in started", "issuer", printable(t.as.Issuer), "deadline", p.deadline)
+	go s.run(p)
+	return p, nil
+}
+
+func (s *Session) prepare(t target, client tokenstore.Client, at *landing, w want) (*signIn, error) {
+	state := secret.New(oauth2.GenerateVerifier()) // 32 random bytes
+	cb, err := newCallback(at.uri, state, t.as)
+	if err != nil {
+		return nil, err
+	}
+	p := &signIn{
+		target: t, client: client, landing: at, callback: cb,
+		verifier: secret.New(oauth2.GenerateVerifier()),
+		scopes:   s.chooseScopes(w, t),
+		reason:   w.reason,
+		deadline: s.cfg.Now().Add(s.cfg.LoginTimeout),
+		outcome:  make(chan error, 1),
+		done:     make(chan struct{}),
+	}
+	p.url = p.authorizationURL()
+	p.present = sync.OnceFunc(func() { s.show(p) })
+	return p, nil
+}
+
+// authorizationURL is RFC 6749 section 4.1.1 with PKCE and the resource (RFC 8707).
+func (p *signIn) authorizationURL() string {
+	config := oauth2.Config{
+		ClientID:    p.client.ID,
+		Endpoint:    oauth2.Endpoint{AuthURL: p.target.as.AuthorizationEndpoint},
+		RedirectURL: p.landing.uri,
+		Scopes:      p.scopes,
+	}
+	return config.AuthCodeURL(p.callback.state.Reveal(),
+		oauth2.S256ChallengeOption(p.verifier.Reveal()),
+		oauth2.SetAuthURLParam("resource", p.target.resource))
+}
+
+// chooseScopes follows MCP 2025-11-25 "Scope Selection Strategy": the challenge's scopes, else all that the resource
+// supports, else none; a configured list narrows that. offline_access is added where the authorization server has it,
+// so that it gives a refresh token.
+func (s *Session) chooseScopes(w want, t target) []string {
+	scopes := w.wanted.scopes
+	if len(scopes) == 0 {
+		scopes = t.scopes
+	}
+	if len(s.cfg.Scopes) > 0 {
+		scopes = s.cfg.Scopes
+	}
+	scopes = union(w.have, scopes)
+	if len(scopes) > 0 && slices.Contains(t.as.ScopesSupported, "offline_access") {
+		scopes = union(scopes, []string{"offline_access"})
+	}
+	return scopes
+}
+
+// show tells the human where to go, and opens a browser if there is one.
+func (s *Session) show(p *signIn) {
+	if s.cfg.Open == nil {
+		s.cfg.Notice("to sign in to " + s.server.Host + ", open " + p.url)
+		return
+	}
+	s.cfg.Notice("opening a browser to sign in to " + s.server.Host + "; if none appears, open " + p.url)
+	go func() { // an opener may wait for the browser to be closed
+		if err := s.cfg.Open(p.url); err != nil {
+			s.cfg.Notice("no browser could be opened (" + printable(err.Error()) + "); open " + p.url)
+		}
+	}()
+}
+
+// run serves the redirect URI until the outcome is known, then frees the port and tells everybody.
+func (s *Session) run(p *signIn) {
+	srv := s.callbackServer(p)
+	for _, ln := range p.landing.listeners {
+		go func() { _ = srv.Serve(ln) }() // ends with ErrServerClosed or the closed listener
+	}
+	err := s.await(p)
+	p.landing.close()
+	p.err = err
+	s.update(func(st *state) { st.pending = nil })
+	close(p.done)
+	s.log.Info("sign-in ended", "issuer", printable(p.target.as.Issuer), "ok", err == nil)
+	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+	defer cancel()
+	if srv.Shutdown(ctx) != nil {
+		_ = srv.Close() // a browser holds a connection open; the page was sent
+	}
+}
+
+// await returns the outcome of p. Once a valid response has been taken, its outcome is waited for, which is bounded.
+func (s *Session) await(p *signIn) error {
+	timeout := time.NewTimer(s.cfg.LoginTimeout)
+	defer timeout.Stop()
+	var late error
+	select {
+	case err := <-p.outcome:
+		return err
+	case <-timeout.C:
+		late = s.expired(p)
+	case <-s.ctx.Done():
+		late = errClosed
+	}
+	if p.taken.CompareAndSwap(false, true) {
+		return late
+	}
+	return <-p.outcome
+}
+
+// expired says why nothing came. A registration that led nowhere is not used again: a provider that has forgotten the
+// client shows that to the human and never answers us.
+func (s *Session) expired(p *signIn) error {
+	ctx, cancel := context.WithTimeout(s.ctx, storeLimit)
+	defer cancel()
+	s.forgetRegistration(ctx, tokenstore.Credential{Issuer: p.target.as.Issuer, Client: p.client})
+	err := fmt.Errorf("nobody signed in at %s within %v", quoted(p.target.as.Issuer), s.cfg.LoginTimeout)
+	if mixUp := p.mixUp.Load(); mixUp != nil {
+		err = fmt.Errorf("sign-in at %s: %w", quoted(p.target.as.Issuer), mixUp)
+	}
+	return hint(err, "the next call or `drawbridge login %s` starts another sign-in", s.cfg.ServerURL)
+}
+
+// Limits of the callback's server. The browser is on this machine.
+const (
+	callbackReadTimeout = 5 * time.Second
+	callbackHeaderBytes = 32 << 10
+)
+
+func (s *Session) callbackServer(p *signIn) *http.Server {
+	return &http.Server{
+		Handler:        http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.answerBrowser(w, r, p) }),
+		ReadTimeout:    callbackReadTimeout,
+		WriteTimeout:   renewLimit + callbackReadTimeout, // the code is exchanged before the page is written
+		MaxHeaderBytes: callbackHeaderBytes,
+		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// answerBrowser handles one request to the open port. All but the awaited response change nothing.
+func (s *Session) answerBrowser(w http.ResponseWriter, r *http.Request, p *signIn) {
+	resp, err := p.callback.read(r)
+	if err != nil {
+		s.reject(w, p, err)
+		return
+	}
+	if !p.taken.CompareAndSwap(false, true) {
+		page{Title: "Already done", Text: "This sign-in has ended. You can close this tab."}.show(w, http.StatusBadRequest)
+		return
+	}
+	c, err := s.complete(p, resp)
+	p.credential = c
+	s.pageFor(c, err).show(w, statusFor(err))
+	_ = http.NewResponseController(w).Flush() // the process may end right after; the browser may be gone
+	p.outcome <- err
+}
+
+func (s *Session) reject(w http.ResponseWriter, p *signIn, err error) {
+	var rej *rejection
+	if !errors.As(err, &rej) {
+		rej = &rejection{status: http.StatusBadRequest, reason: "not understood"}
+	}
+	s.log.Warn("request to the sign-in port ignored", "reason", rej.reason)
+	if rej.mixUp {
+		p.mixUp.Store(rej)
+		s.cfg.Notice("an answer to the sign-in was refused: " + rej.reason)
+	}
+	page{Title: "Not this sign-in", Text: "Nothing was changed: " + rej.reason + "."}.show(w, rej.status)
+}
+
+func (s *Session) pageFor(c tokenstore.Credential, err error) page {
+	if err != nil {
+		return page{Title: "Sign-in failed", Text: err.Error(), Server: s.server.Host}
+	}
+	return page{
+		Title: "You are signed in", Text: "You can close this tab and go back to your work.", Good: true,
+		Server: s.cfg.ServerURL, Account: c.Subject, Scopes: c.Scopes,
+	}
+}
+
+func statusFor(err error) int {
+	var refusal *OAuthError
+	switch {
+	case err == nil:
+		return http.StatusOK
+	case errors.As(err, &refusal) && refusal.Status == 0:
+		return http.StatusForbidden // the identity provider said no at the redirect
+	}
+	return http.StatusBadGateway
+}
+
+// completeLimit bounds the exchange and the save; nobody can take them over.
+const completeLimit = renewLimit
+
+// complete turns the response into a stored credential.
+func (s *Session) complete(p *signIn, r response) (tokenstore.Credential, error) {
+	none, issuer := tokenstore.Credential{}, p.target.as.Issuer
+	ctx, cancel := context.WithTimeout(s.ctx, completeLimit)
+	defer cancel()
+	if r.err != nil {
+		return none, fmt.Errorf("sign-in at %s: %w", quoted(issuer), r.err)
+	}
+	if err := s.pin(ctx, issuer); err != nil {
+		return none, err
+	}
+	t, err := s.exchange(ctx, p, r.code)
+	if err != nil {
+		return none, fmt.Errorf("sign-in at %s: %w", quoted(issuer), err)
+	}
+	c := s.credentialFor(p, t)
+	if err := s.land(context.WithoutCancel(ctx), c); err != nil {
+		return none, err
+	}
+	return c, nil
+}
+
+// exchange redeems the code (RFC 6749 section 4.1.3, RFC 7636 section 4.5), once.
+func (s *Session) exchange(ctx context.Context, p *signIn, code secret.Text) (tokens, error) {
+	form := url.Values{
+		"grant_type":    {"authorization_code"},
+		"code":          {code.Reveal()},
+		"redirect_uri":  {p.landing.uri},
+		"code_verifier": {p.verifier.Reveal()},
+		"resource":      {p.target.resource},
+	}
+	t, err := s.fetch.redeem(ctx, p.target.as.TokenEndpoint, p.client, form, s.cfg.Issuer != "")
+	var refusal *OAuthError
+	if errors.As(err, &refusal) && refusal.Code == "invalid_client" {
+		s.forgetRegistration(ctx, tokenstore.Credential{Issuer: p.target.as.Issuer, Client: p.client})
+	}
+	return t, err
+}
+
+func (s *Session) credentialFor(p *signIn, t tokens) tokenstore.Credential {
+	now, as := s.now(), p.target.as
+	scopes := t.scopes
+	if scopes == nil {
+		scopes = p.scopes // RFC 6749 section 5.1: left out when it is what was asked for
+	}
+	return tokenstore.Credential{
+		ServerURL: s.cfg.ServerURL, Profile: s.cfg.Profile,
+		Resource: p.target.resource, Issuer: as.Issuer, Subject: t.account, Client: p.client,
+		TokenEndpoint: as.TokenEndpoint, RevocationEndpoint: as.RevocationEndpoint,
+		AccessToken: t.access, TokenType: "Bearer", RefreshToken: t.refresh, Scopes: scopes,
+		IssuedAt: now, Expiry: expiry(now, t.lifetime),
+	}
+}
+
+// land stores the credential and then lets it be used. The refresh lock keeps another process, which may be renewing
+// the sign-in that this one replaces, from writing over it.
+func (s *Session) land(ctx context.Context, c tokenstore.Credential) error {
+	ctx, cancel := context.WithTimeout(ctx, lockWait+storeLimit)
+	defer cancel()
+	unlock, err := s.lock(ctx, "refresh", s.name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := s.save(ctx, c); err != nil {
+		return err
+	}
+	s.adopt(c, false)
+	s.log.Info("signed in", "issuer", printable(c.Issuer), "scopes", printable(strings.Join(c.Scopes, " ")))
+	return nil
+}
