@@ -1,0 +1,119 @@
+package bridge
+
+import (
+	"bytes"
+	"context"
+	"sync"
+
+	"drawbridge/bridge/envelope"
+)
+
+// call is a request of the client that is owed exactly one answer.
+type call struct {
+	envelope.Message
+	ctx    context.Context // ends with the call's HTTP exchange; cancelled by cancel or with the bridge
+	cancel context.CancelFunc
+	batch  *batch // nil outside batches
+
+	sent bool // the server may have it; guarded by calls.mu
+}
+
+// calls holds the requests that wait for their answer.
+type calls struct {
+	mu   sync.Mutex
+	open map[string]*call // by the id's JSON text
+	due  sync.WaitGroup   // counts open
+}
+
+// add registers c; false if the client used the id of a request that still waits.
+func (t *calls) add(c *call) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.open == nil {
+		t.open = map[string]*call{}
+	}
+	if t.open[string(c.ID)] != nil {
+		return false
+	}
+	t.open[string(c.ID)] = c
+	t.due.Add(1)
+	return true
+}
+
+// find returns the call that waits under id, or nil.
+func (t *calls) find(id []byte) *call {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.open[string(id)]
+}
+
+// settle takes c out; false if it is not owed an answer any more. The caller writes the answer, then calls due.Done.
+func (t *calls) settle(c *call) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.open[string(c.ID)] != c {
+		return false
+	}
+	delete(t.open, string(c.ID))
+	return true
+}
+
+func (t *calls) markSent(c *call) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.sent = true
+}
+
+func (t *calls) wasSent(c *call) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return c.sent
+}
+
+// batch collects the answers to a JSON-RPC batch (MCP 2025-03-26), which go out as one array.
+type batch struct {
+	mu      sync.Mutex
+	missing int
+	answers [][]byte
+	write   func([]byte)
+}
+
+// add takes one answer, or nil for a request that gets none, and writes the array when it is complete.
+func (b *batch) add(answer []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if answer != nil {
+		b.answers = append(b.answers, answer)
+	}
+	if b.missing--; b.missing == 0 && len(b.answers) > 0 {
+		b.write(append(append([]byte("["), bytes.Join(b.answers, []byte(","))...), ']'))
+	}
+}
+
+// answer gives c its answer, unless it was answered or cancelled before.
+func (p *pump) answer(c *call, message []byte) {
+	if !p.calls.settle(c) {
+		return
+	}
+	defer p.calls.due.Done()
+	if c.batch != nil {
+		c.batch.add(message)
+		return
+	}
+	p.write(message)
+}
+
+// result answers c with a result of our own making.
+func (p *pump) result(c *call, result []byte) { p.answer(c, resultMessage(c.ID, result)) }
+
+// drop ends c without an answer, because the client cancelled it.
+func (p *pump) drop(c *call) bool {
+	if !p.calls.settle(c) {
+		return false
+	}
+	defer p.calls.due.Done()
+	if c.batch != nil {
+		c.batch.add(nil)
+	}
+	return true
+}

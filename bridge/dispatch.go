@@ -1,0 +1,145 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+
+	"drawbridge/bridge/envelope"
+)
+
+// take handles one line of the client. It runs in the reader's goroutine and must not wait for anything but room in
+// the queue of notifications.
+func (p *pump) take(line []byte) {
+	if envelope.IsBatch(line) {
+		p.takeBatch(line)
+		return
+	}
+	p.takeMessage(line, nil)
+}
+
+// takeBatch handles a JSON-RPC batch. A server of MCP 2025-06-18 or later knows none, so its messages travel one by one.
+func (p *pump) takeBatch(line []byte) {
+	elements, err := envelope.Split(line)
+	if err != nil {
+		p.reject(err, nil, nil)
+		return
+	}
+	b := &batch{write: p.write, missing: 1} // one for this function, so that no answer completes it too early
+	for _, e := range elements {
+		p.takeMessage(e, b)
+	}
+	b.add(nil)
+}
+
+func (p *pump) takeMessage(raw []byte, b *batch) {
+	m, err := envelope.Parse(raw)
+	if err != nil {
+		p.reject(err, nil, b)
+		return
+	}
+	m.Raw = envelope.OneLine(m.Raw)
+	switch m.Kind() {
+	case envelope.Request:
+		p.takeRequest(m, b)
+	case envelope.Notification:
+		p.takeNotification(m)
+	case envelope.Response:
+		p.takeResponse(m)
+	default:
+		p.reject(envelope.ErrNotMessage, m.ID, b)
+	}
+}
+
+// reject answers what is no message. JSON-RPC 2.0 section 5: the id is null where it could not be read.
+func (p *pump) reject(err error, id []byte, b *batch) {
+	f := &fault{code: codeParseError, kind: "parse_error", text: "the message is not valid JSON", cause: err}
+	if errors.Is(err, envelope.ErrNotMessage) {
+		f = &fault{code: codeInvalidRequest, kind: "invalid_request", text: "the message is no JSON-RPC request, notification or response", cause: err}
+	}
+	p.cfg.Log.Debug("message refused", "error", err)
+	if id == nil || !plainID(id) {
+		id = nullID
+	}
+	message := errorMessage(id, f)
+	if b == nil {
+		p.write(message)
+		return
+	}
+	b.grow()
+	b.add(message)
+}
+
+func plainID(id []byte) bool { return id[0] != '{' && id[0] != '[' }
+
+func (b *batch) grow() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.missing++
+}
+
+func (p *pump) takeRequest(m envelope.Message, b *batch) {
+	c := &call{Message: m, batch: b}
+	c.ctx, c.cancel = context.WithCancel(p.life)
+	if b != nil {
+		b.grow()
+	}
+	if !p.calls.add(c) {
+		c.cancel()
+		p.refuseDuplicate(c)
+		return
+	}
+	switch m.Method {
+	case "ping":
+		p.result(c, emptyObject)
+	case "server/discover":
+		// The client then sends initialize, which loses nothing; MCP 2026-07-28 versioning, backward compatibility.
+		p.fail(c, &fault{code: codeMethodNotFound, kind: "unsupported", text: "server/discover is not supported; send initialize"})
+	case "initialize":
+		h := p.session.begin(p, m)
+		go p.initialize(c, h)
+	default:
+		p.session.setReady()
+		go p.forward(c)
+	}
+}
+
+func (p *pump) refuseDuplicate(c *call) {
+	message := errorMessage(c.ID, &fault{code: codeInvalidRequest, kind: "invalid_request", text: "a request with this id is still waiting for its answer"})
+	if c.batch != nil {
+		c.batch.add(message)
+		return
+	}
+	p.write(message)
+}
+
+func (p *pump) takeNotification(m envelope.Message) {
+	switch m.Method {
+	case "notifications/initialized":
+		p.session.setReady()
+	case "notifications/cancelled":
+		p.cancelled(m)
+	default:
+		p.queueNote(m, nil)
+	}
+}
+
+// cancelled ends the call that the client gave up. Its late answer is dropped. The server is told, if it may know the
+// request; closing the connection alone means nothing (MCP 2025-11-25 transports: "SHOULD NOT be interpreted as the
+// client cancelling its request").
+func (p *pump) cancelled(m envelope.Message) {
+	id, _ := envelope.Member(m.Params, "requestId")
+	c := p.calls.find(id)
+	if c == nil || c.Method == "initialize" || !p.drop(c) {
+		return
+	}
+	if !p.calls.wasSent(c) {
+		c.cancel()
+		return
+	}
+	p.queueNote(m, c.cancel)
+}
+
+// takeResponse carries the client's answer to a request of the server.
+func (p *pump) takeResponse(m envelope.Message) {
+	p.posting.Go(func() { p.post(m.Raw, "response") })
+}

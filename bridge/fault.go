@@ -1,0 +1,278 @@
+package bridge
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"unicode"
+
+	"drawbridge/bridge/envelope"
+)
+
+// Codes of JSON-RPC errors made here. Those of our own lie outside the range JSON-RPC and MCP reserve (MCP 2026-07-28
+// basic, error codes), so that they cannot be mistaken for the server's.
+const (
+	codeParseError     = -32700
+	codeInvalidRequest = -32600
+	codeMethodNotFound = -32601
+
+	codeSignIn      = 4010 // a person has to sign in
+	codeRefused     = 4030 // the server or the identity provider refuses
+	codeBadAnswer   = 5020 // the server's answer is no MCP
+	codeUnreachable = 5030 // the server cannot be reached; the request was not executed
+	codeUnknown     = 5040 // the connection broke after the request was sent; it may have been executed
+)
+
+// fault is an error that the client is to see: what happened, why, and what a person can do.
+type fault struct {
+	code   int
+	kind   string // stable word for programs
+	text   string
+	cause  error
+	hint   string
+	status int    // HTTP status, 0 if none
+	url    string // page to open, "" if none
+}
+
+// Error implements error.
+func (f *fault) Error() string {
+	if f.cause == nil {
+		return f.text
+	}
+	return f.text + ": " + f.cause.Error()
+}
+
+// Unwrap returns the cause.
+func (f *fault) Unwrap() error { return f.cause }
+
+// Hint returns what a person can do; "" if nothing is known.
+func (f *fault) Hint() string { return f.hint }
+
+// serverError is a JSON-RPC error of the server that is to reach the client in the server's words.
+type serverError struct{ message envelope.Message }
+
+// Error implements error.
+func (e *serverError) Error() string { return "the server answered " + snippet(e.message.Error) }
+
+var (
+	nullID      = []byte("null")
+	emptyObject = []byte("{}")
+)
+
+// fail answers c with err.
+func (p *pump) fail(c *call, err error) {
+	var own *serverError
+	if errors.As(err, &own) {
+		p.answer(c, own.message.WithID(c.ID))
+		return
+	}
+	var f *fault
+	if !errors.As(err, &f) {
+		f = &fault{code: codeBadAnswer, kind: "failed", text: "the request failed", cause: err, hint: hintOf(err)}
+	}
+	p.cfg.Log.Info("request failed", "method", c.Method, "error", f)
+	p.answer(c, errorMessage(c.ID, f))
+}
+
+// errorMessage is f as a JSON-RPC error response.
+func errorMessage(id []byte, f *fault) []byte {
+	type data struct {
+		Source string `json:"source"`
+		Kind   string `json:"kind"`
+		Cause  string `json:"cause,omitempty"`
+		Hint   string `json:"hint,omitempty"`
+		Status int    `json:"status,omitempty"`
+		URL    string `json:"url,omitempty"`
+	}
+	d := data{Source: "drawbridge", Kind: f.kind, Hint: f.hint, Status: f.status, URL: f.url}
+	if f.cause != nil {
+		d.Cause = f.cause.Error()
+	}
+	text := "drawbridge: " + f.Error()
+	if f.hint != "" {
+		text += " (" + f.hint + ")"
+	}
+	body := mustJSON(map[string]any{"code": f.code, "message": text, "data": d})
+	return concat(`{"jsonrpc":"2.0","id":`, id, `,"error":`, body, `}`)
+}
+
+func resultMessage(id, result []byte) []byte {
+	return concat(`{"jsonrpc":"2.0","id":`, id, `,"result":`, result, `}`)
+}
+
+func notificationMessage(method string) []byte {
+	return concat(`{"jsonrpc":"2.0","method":"`, []byte(method), `"}`, nil, ``)
+}
+
+func concat(a string, b []byte, c string, d []byte, e string) []byte {
+	out := make([]byte, 0, len(a)+len(b)+len(c)+len(d)+len(e))
+	return append(append(append(append(append(out, a...), b...), c...), d...), e...)
+}
+
+func tooLong(limit int) *fault {
+	return &fault{code: codeInvalidRequest, kind: "too_long", text: fmt.Sprintf("the message is longer than %d bytes", limit)}
+}
+
+// hintOf returns the hint that an error of another package carries.
+func hintOf(err error) string {
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		return h.Hint()
+	}
+	return ""
+}
+
+// authFault is an error of the Authorizer.
+func authFault(err error) error {
+	var f *fault
+	if errors.As(err, &f) {
+		return err
+	}
+	return &fault{code: codeRefused, kind: "not_authorized", text: "not authorized", cause: err, hint: hintOf(err)}
+}
+
+// signInFault says that a person has to sign in first.
+func signInFault(s SignIn) *fault {
+	f := &fault{code: codeSignIn, kind: "sign_in_required", text: "a person has to sign in first", url: s.URL,
+		hint: "open " + s.URL + " in a browser, sign in, then try again"}
+	if s.Reason != "" {
+		f.cause = errors.New(s.Reason)
+	}
+	return f
+}
+
+// networkFault sorts failures of an HTTP request by whether the server can have seen it.
+func networkFault(host string, err error) error {
+	f := &fault{code: codeUnreachable, kind: "unreachable", text: "cannot reach " + host, cause: bare(err)}
+	var dns *net.DNSError
+	var unknownCA x509.UnknownAuthorityError
+	var badHost x509.HostnameError
+	switch {
+	case errors.As(err, &dns):
+		f.hint = "check the host name in the URL, and that the network or VPN is up"
+	case errors.As(err, &unknownCA), errors.As(err, &badHost):
+		f.hint = "the server's TLS certificate is not trusted here; if your company inspects TLS, its root certificate must be in the system's trust store"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		f.hint = "check that the server runs and that the port in the URL is right"
+	case neverSent(err):
+		f.hint = "check that the network or VPN is up"
+	default:
+		f.code, f.kind, f.text = codeUnknown, "outcome_unknown", "the connection to "+host+" broke before the answer; the request may have been executed"
+		f.hint = "check whether it took effect before you try again"
+	}
+	return f
+}
+
+// bare takes method and URL off an error of net/http: a URL may hold what a log must not.
+func bare(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+// neverSent reports whether err happened before the connection stood.
+func neverSent(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// httpFault is an answer with a status that is no success and no JSON-RPC error of the server.
+func (p *pump) httpFault(resp *http.Response) error {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // a part of it explains as well as all of it
+	if m, err := envelope.Parse(body); err == nil && m.Error != nil {
+		m.Raw = envelope.OneLine(m.Raw)
+		return &serverError{m}
+	}
+	f := &fault{code: codeBadAnswer, kind: "http_status", status: resp.StatusCode, hint: statusHint(resp),
+		text: fmt.Sprintf("%s answered %s", p.up.host, httpStatus(resp.StatusCode))}
+	if s := snippet(body); s != "" {
+		f.cause = errors.New(s)
+	}
+	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
+		f.code, f.kind = codeRefused, "refused"
+	}
+	return f
+}
+
+func httpStatus(code int) string {
+	return strings.TrimSpace(fmt.Sprintf("HTTP %d %s", code, http.StatusText(code)))
+}
+
+func statusHint(resp *http.Response) string {
+	switch code := resp.StatusCode; {
+	case code >= 300 && code < 400:
+		return fmt.Sprintf("the server redirects to %q; if that is the MCP endpoint, use it as the URL", cut(resp.Header.Get("Location")))
+	case code == http.StatusUnauthorized:
+		return "the server does not accept this credential"
+	case code == http.StatusForbidden:
+		return "your account is not allowed to do this; ask the server's administrator"
+	case code == http.StatusNotFound, code == http.StatusMethodNotAllowed:
+		return "check the path of the URL: MCP endpoints often end in /mcp"
+	case code == http.StatusTooManyRequests:
+		return "the server asks for fewer requests; try again later"
+	case code >= 500:
+		return "the fault is the server's; try again later or tell its operator"
+	}
+	return ""
+}
+
+// contentFault is a good status with a body that is no MCP.
+func (p *pump) contentFault(resp *http.Response, body []byte) error {
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	f := &fault{code: codeBadAnswer, kind: "not_mcp", status: resp.StatusCode,
+		text: fmt.Sprintf("%s answered with %q, not with JSON or an event stream", p.up.host, cut(kind)),
+		hint: "check that the URL is the MCP endpoint, often https://host/mcp"}
+	if kind == "text/html" {
+		f.hint = "this URL shows a web page; the MCP endpoint is another one, often https://host/mcp, or a sign-in portal is in between"
+	}
+	if s := snippet(body); s != "" {
+		f.cause = errors.New(s)
+	}
+	return f
+}
+
+// syntaxFault is a body that should be a JSON-RPC message and is not.
+func (p *pump) syntaxFault(err error) error {
+	return &fault{code: codeBadAnswer, kind: "bad_json", text: p.up.host + " answered with broken JSON", cause: err,
+		hint: "the fault is the server's, or of a proxy on the way; tell its operator"}
+}
+
+// cutFault says that an answer ended before it was complete.
+func (p *pump) cutFault(cause error) error {
+	return &fault{code: codeUnknown, kind: "outcome_unknown", cause: cause,
+		text: "the answer of " + p.up.host + " was cut off; the request may have been executed",
+		hint: "check whether it took effect before you try again"}
+}
+
+// snippetLimit is how much foreign text an error quotes, in bytes.
+const snippetLimit = 200
+
+// snippet quotes the beginning of a foreign text: one line, no control characters, cut.
+func snippet(body []byte) string {
+	text := strings.Join(strings.Fields(cut(string(body))), " ")
+	if text == "" {
+		return ""
+	}
+	return fmt.Sprintf("%q", text)
+}
+
+func cut(s string) string {
+	if len(s) > snippetLimit {
+		s = s[:snippetLimit] + "..."
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == unicode.ReplacementChar {
+			return ' '
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,187 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"drawbridge/bridge/stdio"
+)
+
+const (
+	// drainLimit bounds how long answers that are due are waited for after the end of input.
+	drainLimit = 10 * time.Second
+	// deleteLimit bounds the DELETE of the session at a calm end, hurryLimit at a signal: clients kill after 500 ms.
+	deleteLimit, hurryLimit = 2 * time.Second, 300 * time.Millisecond
+
+	defaultStartupBudget = 2500 * time.Millisecond
+	defaultCallWait      = 55 * time.Second
+	defaultMaxMessage    = 64 << 20
+)
+
+// Config says what to bridge. URL and Auth are required.
+type Config struct {
+	// URL is the server's MCP endpoint.
+	URL string
+
+	// Auth gives requests their credentials.
+	Auth Authorizer
+
+	// HTTP sends requests. If nil, http.DefaultTransport is used. Its redirect policy is replaced.
+	HTTP *http.Client
+
+	// Version is told to clients that are answered in the server's place.
+	Version string
+
+	// StartupBudget is how long initialize and lists wait for the server. If 0, 2.5 s: Claude Code gives a list 5 s.
+	StartupBudget time.Duration
+
+	// CallWait is how long an operation waits for a human to sign in. If 0, 55 s: many clients end a request at 60 s.
+	CallWait time.Duration
+
+	// MaxMessage is the size of the largest message, in bytes. If 0, 64 MiB.
+	MaxMessage int
+
+	// Log receives diagnostics: methods, ids, sizes and times, never contents. If nil, they are discarded.
+	Log *slog.Logger
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if u, err := url.Parse(c.URL); err != nil || u.Host == "" || c.Auth == nil {
+		return c, errors.New("bridge: Config needs a URL with a host, and Auth")
+	}
+	c.StartupBudget = orDefault(c.StartupBudget, defaultStartupBudget)
+	c.CallWait = orDefault(c.CallWait, defaultCallWait)
+	c.MaxMessage = orDefault(c.MaxMessage, defaultMaxMessage)
+	if c.HTTP == nil {
+		c.HTTP = &http.Client{}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+func orDefault[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// Run bridges in and out to the server until in ends, ctx ends, or out breaks. The first two are good ends and give
+// nil. It does not wait for a read of in that is still blocked.
+func Run(ctx context.Context, cfg Config, in io.Reader, out io.Writer) error {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return err
+	}
+	p := newPump(cfg, out)
+	ended := make(chan error, 1)
+	go func() { ended <- p.read(stdio.NewReader(in, cfg.MaxMessage)) }()
+	select {
+	case err = <-ended:
+		p.drain(ctx)
+		p.close(deleteLimit)
+	case <-ctx.Done():
+		p.close(hurryLimit)
+	case <-p.broken:
+		err = errors.New("standard output is closed")
+		p.close(hurryLimit)
+	}
+	return err
+}
+
+// pump is one bridge at work.
+type pump struct {
+	cfg Config
+	up  upstream
+	out *stdio.Writer
+
+	calls   calls
+	session session
+	view    view
+
+	life    context.Context // connection lifetime; cancelled by close
+	end     context.CancelFunc
+	closing chan struct{} // closed at the end of input: from then on nobody waits for a human
+	broken  chan struct{} // closed when stdout does
+	broke   sync.Once
+
+	notes   chan note      // the client's notifications, posted in order
+	posting sync.WaitGroup // notifications and responses of the client that are on their way
+	wake    chan struct{}  // 1-buffered; says that a client request went well, to the GET stream that waits for it
+}
+
+func newPump(cfg Config, out io.Writer) *pump {
+	p := &pump{
+		cfg: cfg, up: newUpstream(cfg), out: stdio.NewWriter(out),
+		closing: make(chan struct{}), broken: make(chan struct{}),
+		notes: make(chan note, 64), wake: make(chan struct{}, 1),
+	}
+	p.life, p.end = context.WithCancel(context.Background())
+	p.session.ready = make(chan struct{})
+	go p.postNotes()
+	return p
+}
+
+// read takes messages until the input ends.
+func (p *pump) read(in *stdio.Reader) error {
+	for {
+		line, err := in.Next()
+		switch {
+		case err == nil:
+			p.take(line)
+		case errors.Is(err, stdio.ErrTooLong):
+			p.write(errorMessage(nullID, tooLong(p.cfg.MaxMessage)))
+		case err == io.EOF:
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+// write sends a message to the client. When that fails, the client is gone and Run ends.
+func (p *pump) write(message []byte) {
+	if err := p.out.Write(message); err != nil {
+		p.broke.Do(func() { close(p.broken) })
+	}
+}
+
+// drain waits until what the client sent is dealt with, as far as that needs no human.
+func (p *pump) drain(ctx context.Context) {
+	close(p.closing)
+	done := make(chan struct{})
+	go func() {
+		p.calls.due.Wait()
+		p.posting.Wait()
+		close(done)
+	}()
+	limit := time.NewTimer(drainLimit)
+	defer limit.Stop()
+	select {
+	case <-done:
+	case <-limit.C:
+	case <-ctx.Done():
+	case <-p.broken:
+	}
+}
+
+// close ends everything and tells the server that the session is over.
+func (p *pump) close(limit time.Duration) {
+	link := p.session.link()
+	p.end()
+	if link.sessionID == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	p.up.delete(ctx, link)
+}

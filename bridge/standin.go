@@ -1,0 +1,116 @@
+package bridge
+
+import (
+	"errors"
+
+	"drawbridge/bridge/envelope"
+)
+
+// signInToolName is the tool that stands in for a server's tools while a person has to sign in.
+const signInToolName = "sign_in"
+
+// emptyResult is the answer to a list, completion or log level of a server that has none.
+func emptyResult(method string) []byte {
+	switch method {
+	case "tools/list":
+		return []byte(`{"tools":[]}`)
+	case "prompts/list":
+		return []byte(`{"prompts":[]}`)
+	case "resources/list":
+		return []byte(`{"resources":[]}`)
+	case "resources/templates/list":
+		return []byte(`{"resourceTemplates":[]}`)
+	case "completion/complete":
+		return []byte(`{"completion":{"values":[]}}`)
+	}
+	return emptyObject
+}
+
+// standInFor answers c while the server is not there.
+func (p *pump) standInFor(c *call, kind standIn) {
+	if kind == list {
+		p.view.stoodIn(c.Method)
+	}
+	s, pending := p.cfg.Auth.Pending()
+	if pending {
+		go p.relistAfter(s)
+	}
+	if c.Method == "tools/list" {
+		p.result(c, p.signInToolList(s))
+		return
+	}
+	p.result(c, emptyResult(c.Method))
+}
+
+// signInToolList lists the tool sign_in. Its description holds the URL, because that is what a person gets to see in
+// clients that show nothing else of a server.
+func (p *pump) signInToolList(s SignIn) []byte {
+	text := "Connects to " + p.up.host + ", whose tools are listed once that is done. It may need a person to sign in."
+	if s.URL != "" {
+		text = "Sign in to " + p.up.host + ". A person has to open this page in a browser: " + s.URL +
+			" . Calling this tool opens it on the person's computer and waits; after the sign-in the tools of " + p.up.host + " are listed."
+		if s.Reason != "" {
+			text += " Needed because " + s.Reason + "."
+		}
+	}
+	return mustJSON(map[string]any{"tools": []any{map[string]any{
+		"name": signInToolName, "title": "Sign in to " + p.up.host, "description": text,
+		"inputSchema": map[string]any{"type": "object", "properties": struct{}{}},
+	}}})
+}
+
+// isSignIn reports whether c calls the tool of signInToolList. A server's own sign_in is reached once its list is.
+func (p *pump) isSignIn(c *call) bool {
+	return c.Method == "tools/call" && p.view.hasSignIn() && envelope.StringMember(c.Params, "name") == signInToolName
+}
+
+// signInTool waits for the handshake and for a sign-in under way, as operations do, and says how it ended. It asks the
+// server for a ping because that shows whether it accepts the credential, and is the request that brings a sign-in
+// about where none is pending.
+func (p *pump) signInTool(c *call) error {
+	h, err := p.readyFor(c, wait)
+	if err == nil {
+		err = p.checkAccess(c, h)
+	}
+	switch {
+	case c.ctx.Err() != nil:
+		return err
+	case err != nil:
+		p.result(c, toolText(signInText(err), true))
+	default:
+		go p.relist()
+		p.result(c, toolText("Signed in to "+p.up.host+". Its tools are available now.", false))
+	}
+	return nil
+}
+
+func (p *pump) checkAccess(c *call, h *handshake) error {
+	resp, err := p.up.send(c.ctx, exchange{
+		method: "POST", body: []byte(`{"jsonrpc":"2.0","id":"drawbridge:ping","method":"ping"}`), link: h.link,
+		attempt: Attempt{Operation: "tools/call " + signInToolName}, human: p.humanFor(c, wait), limit: p.cfg.CallWait,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { go finish(resp) }()
+	_, err = p.soleAnswer(resp, nil)
+	var own *serverError
+	if errors.As(err, &own) {
+		return nil // the server knows no ping, but it listened
+	}
+	return err
+}
+
+// signInText explains to a model and its person why signing in did not end.
+func signInText(err error) string {
+	var f *fault
+	if errors.As(err, &f) && f.hint != "" {
+		return f.Error() + ". What to do: " + f.hint
+	}
+	return err.Error()
+}
+
+// toolText is a CallToolResult of one text.
+func toolText(text string, isError bool) []byte {
+	return mustJSON(map[string]any{"content": []any{map[string]string{"type": "text", "text": text}}, "isError": isError})
+}

@@ -1,0 +1,211 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"drawbridge/bridge/envelope"
+	"drawbridge/bridge/sse"
+)
+
+const (
+	// lingerLimit bounds how long the stream of a request is read after the answer, so that the server can end it
+	// and the connection is used again.
+	lingerLimit = time.Second
+	// resumeTries bounds how often a cut stream is resumed without getting anything new.
+	resumeTries = 5
+
+	firstBackoff, maxBackoff = time.Second, 30 * time.Second
+)
+
+// receiveStream delivers what the event stream of c brings. A cut stream is resumed where the server gave event ids
+// (MCP 2025-11-25 transports, resumability); otherwise the outcome is unknown.
+func (p *pump) receiveStream(c *call, h *handshake, resp *http.Response) error {
+	var at position
+	for tries := 0; ; tries++ {
+		before := at.lastID
+		err := p.readEvents(resp, &at, c)
+		_ = resp.Body.Close() // it ended or is given up
+		switch {
+		case p.calls.find(c.ID) != c:
+			return nil
+		case err != nil && !errors.Is(err, errCut):
+			return err
+		case at.lastID == "" || tries >= resumeTries:
+			return p.cutFault(err)
+		}
+		if at.lastID != before {
+			tries = 0
+		}
+		if resp, err = p.resume(c.ctx, h, at, tries); err != nil {
+			return p.cutFault(err)
+		}
+	}
+}
+
+// position is where to resume a stream.
+type position struct {
+	lastID string
+	retry  time.Duration // what the server asked for; 0 if it did not
+}
+
+// errCut says that a stream ended before the answer.
+var errCut = errors.New("the event stream ended")
+
+// readEvents delivers events until the stream ends (errCut) or, on the stream of c, shortly after c is answered.
+func (p *pump) readEvents(resp *http.Response, at *position, c *call) error {
+	r := sse.NewReader(resp.Body, p.cfg.MaxMessage)
+	for {
+		e, err := r.Next()
+		at.lastID, at.retry = keepID(at.lastID, r.LastID()), r.Retry()
+		switch {
+		case errors.Is(err, sse.ErrTooLong):
+			return &fault{code: codeBadAnswer, kind: "too_long", text: p.up.host + " sent too large a message", cause: tooLong(p.cfg.MaxMessage)}
+		case err == io.EOF:
+			return errCut
+		case err != nil:
+			return fmt.Errorf("%w: %w", errCut, bare(err))
+		case len(e.Data) == 0 || e.Name != "message":
+			continue // a priming event, or one of another protocol
+		}
+		if err := p.deliver(e.Data, c); err != nil {
+			return err
+		}
+		if c != nil && p.calls.find(c.ID) != c {
+			defer time.AfterFunc(lingerLimit, c.cancel).Stop()
+		}
+	}
+}
+
+func keepID(old, latest string) string {
+	if latest == "" {
+		return old
+	}
+	return latest
+}
+
+// resume asks for the rest of a stream.
+func (p *pump) resume(ctx context.Context, h *handshake, at position, tries int) (*http.Response, error) {
+	pause := at.retry
+	if pause == 0 {
+		pause = backoff(tries)
+	}
+	if err := sleep(ctx, pause); err != nil {
+		return nil, err
+	}
+	resp, err := p.up.send(ctx, exchange{method: http.MethodGet, link: h.link, lastID: at.lastID, attempt: Attempt{Operation: "resume", Background: true}})
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK || !isEventStream(resp) {
+		defer resp.Body.Close()
+		return nil, p.httpFault(resp)
+	}
+	return resp, nil
+}
+
+// backoff is a pause that doubles with each try, up to maxBackoff, with jitter so that many bridges do not step together.
+func backoff(tries int) time.Duration {
+	d := min(firstBackoff<<min(tries, 10), maxBackoff)
+	return d/2 + rand.N(d/2)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// soleEvent reads an event stream up to its first response.
+func (p *pump) soleEvent(resp *http.Response) (envelope.Message, error) {
+	r := sse.NewReader(resp.Body, p.cfg.MaxMessage)
+	for {
+		e, err := r.Next()
+		if err != nil {
+			return envelope.Message{}, p.cutFault(fmt.Errorf("%w: %w", errCut, bare(err)))
+		}
+		if len(e.Data) == 0 {
+			continue
+		}
+		m, err := envelope.Parse(e.Data)
+		if err != nil {
+			return m, p.syntaxFault(err)
+		}
+		m.Raw = envelope.OneLine(m.Raw)
+		if m.Kind() == envelope.Response {
+			return m, nil
+		}
+		p.write(m.Raw)
+	}
+}
+
+// finish lets the server end a stream whose answer was read, so that the connection is used again.
+func finish(resp *http.Response) {
+	if !isEventStream(resp) {
+		_ = resp.Body.Close() // read to its end, or of no interest
+		return
+	}
+	limit := time.AfterFunc(lingerLimit, func() { _ = resp.Body.Close() }) // ends the copy below
+	_, _ = io.Copy(io.Discard, resp.Body)
+	limit.Stop()
+	_ = resp.Body.Close() // at its end
+}
+
+// listen keeps the GET stream of h open, on which the server sends what belongs to no request. It never starts a
+// sign-in: refused, it waits until a request of the client went well.
+func (p *pump) listen(h *handshake) {
+	var at position
+	for tries := 0; h.ctx.Err() == nil; tries++ {
+		resp, err := p.up.send(h.ctx, exchange{method: http.MethodGet, link: h.link, lastID: at.lastID, attempt: Attempt{Operation: "listen", Background: true}})
+		switch {
+		case err == nil && resp.StatusCode == http.StatusOK && isEventStream(resp):
+			opened := time.Now()
+			err = p.readEvents(resp, &at, nil)
+			if time.Since(opened) > maxBackoff || at.retry > 0 {
+				tries = 0
+			}
+		case err == nil && permanent(resp.StatusCode):
+			_ = resp.Body.Close() // nothing in it matters
+			p.cfg.Log.Debug("no GET stream", "status", resp.StatusCode)
+			return
+		case err == nil:
+			err = p.httpFault(resp)
+		}
+		if resp != nil {
+			_ = resp.Body.Close() // it ended
+		}
+		p.cfg.Log.Debug("GET stream ended", "error", err)
+		if p.rest(h.ctx, err, max(at.retry, backoff(tries))) != nil {
+			return
+		}
+	}
+}
+
+// permanent reports whether a server that answers GET with status offers no stream (405 by the specification).
+func permanent(status int) bool {
+	return status >= 200 && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests && status != http.StatusUnauthorized
+}
+
+// rest pauses between two streams; after a refusal until the client's next request went well.
+func (p *pump) rest(ctx context.Context, err error, pause time.Duration) error {
+	var f *fault
+	if !errors.As(err, &f) || f.code != codeRefused && f.code != codeSignIn {
+		return sleep(ctx, pause)
+	}
+	select {
+	case <-p.wake:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

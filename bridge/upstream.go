@@ -1,0 +1,198 @@
+package bridge
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	// maxRefusal bounds how much of a refusal's body is read.
+	maxRefusal = 64 << 10
+	// maxRedirects bounds redirects within the server's origin.
+	maxRedirects = 5
+)
+
+// upstream sends requests to the MCP endpoint with their credentials.
+type upstream struct {
+	url    string
+	host   string
+	client *http.Client
+	auth   Authorizer
+	log    *slog.Logger
+}
+
+func newUpstream(cfg Config) upstream {
+	u, _ := url.Parse(cfg.URL) // withDefaults checked it
+	client := *cfg.HTTP
+	client.CheckRedirect = sameOrigin
+	return upstream{url: cfg.URL, host: u.Host, client: &client, auth: cfg.Auth, log: cfg.Log}
+}
+
+// sameOrigin follows redirects that keep method and origin (many servers send /mcp to /mcp/ with a 307). Others end
+// here: a credential must not travel, and a POST that turns into a GET is another request.
+func sameOrigin(req *http.Request, via []*http.Request) error {
+	first := via[0]
+	if len(via) > maxRedirects || req.Method != first.Method || req.URL.Scheme != first.URL.Scheme || req.URL.Host != first.URL.Host {
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+// exchange is one request to the endpoint, sent again as often as its authorization takes.
+type exchange struct {
+	method  string
+	body    []byte
+	link    link
+	lastID  string // Last-Event-ID, to resume a stream
+	attempt Attempt
+	limit   time.Duration // bounds each try until its answer is read; 0 means none
+
+	human func(SignIn) error // waits for a human; nil: nobody waits
+	sent  func()             // is called before the request leaves; may be nil
+}
+
+// send returns the server's answer to x, refreshed and signed in as far as the Authorizer can. The caller closes its
+// body. A refusal that no credential cures comes back as a response or, where the Authorizer knows why, as an error.
+func (u *upstream) send(ctx context.Context, x exchange) (*http.Response, error) {
+	for {
+		resp, err := u.try(ctx, x)
+		if err != nil {
+			return nil, err
+		}
+		if resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
+			return resp, nil
+		}
+		again, err := u.judge(ctx, resp, &x)
+		if err != nil || !again {
+			return resp, err
+		}
+	}
+}
+
+// judge asks the Authorizer what a 401 or 403 means. True means that x is to be sent again, with x.attempt updated.
+func (u *upstream) judge(ctx context.Context, resp *http.Response, x *exchange) (bool, error) {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what was read explains; more is not needed
+	_ = resp.Body.Close()                                        // read as far as wanted
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	verdict, err := u.auth.Challenged(ctx, resp, x.attempt)
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	u.log.Debug("request refused", "operation", x.attempt.Operation, "status", resp.StatusCode, "verdict", verdict, "error", err)
+	if err != nil {
+		return false, authFault(err)
+	}
+	switch verdict {
+	case Resend:
+	case Pending:
+		if err := u.await(x); err != nil {
+			return false, err
+		}
+		x.attempt.SignedIn = true
+	default:
+		return false, nil
+	}
+	x.attempt.Resent++
+	return true, nil
+}
+
+// await waits for the human, if x has somebody who does.
+func (u *upstream) await(x *exchange) error {
+	s, ok := u.auth.Pending()
+	if !ok {
+		return nil // it ended meanwhile: the next try shows how
+	}
+	if x.human == nil {
+		return signInFault(s)
+	}
+	return x.human(s)
+}
+
+// try sends x once.
+func (u *upstream) try(ctx context.Context, x exchange) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	if x.limit > 0 {
+		ctx, cancel = context.WithTimeout(ctx, x.limit)
+	}
+	req, err := u.request(ctx, x)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	if x.sent != nil {
+		x.sent()
+	}
+	start := time.Now()
+	resp, err := u.client.Do(req)
+	if err != nil {
+		cancel()
+		return nil, networkFault(u.host, err)
+	}
+	u.log.Debug("answered", "method", x.method, "operation", x.attempt.Operation, "status", resp.StatusCode, "after", time.Since(start))
+	resp.Body = &cancelBody{resp.Body, cancel}
+	return resp, nil
+}
+
+// cancelBody ends the request's context when its body is closed.
+type cancelBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (b *cancelBody) Close() error {
+	b.cancel()
+	return b.ReadCloser.Close()
+}
+
+// request builds x with its headers (MCP 2025-11-25 transports) and its credentials.
+func (u *upstream) request(ctx context.Context, x exchange) (*http.Request, error) {
+	var body io.Reader
+	if x.body != nil {
+		body = bytes.NewReader(x.body)
+	}
+	req, err := http.NewRequestWithContext(ctx, x.method, u.url, body)
+	if err != nil {
+		return nil, err
+	}
+	switch x.method {
+	case http.MethodPost:
+		req.Header.Set("Accept", "application/json, text/event-stream")
+		req.Header.Set("Content-Type", "application/json")
+	case http.MethodGet:
+		req.Header.Set("Accept", "text/event-stream")
+	}
+	setUnlessEmpty(req.Header, "Mcp-Session-Id", x.link.sessionID)
+	setUnlessEmpty(req.Header, "MCP-Protocol-Version", x.link.version)
+	setUnlessEmpty(req.Header, "Last-Event-ID", strings.TrimSpace(x.lastID))
+	if err := u.auth.Authorize(req); err != nil {
+		return nil, authFault(err)
+	}
+	return req, nil
+}
+
+func setUnlessEmpty(h http.Header, name, value string) {
+	if value != "" {
+		h.Set(name, value)
+	}
+}
+
+// delete ends the session at the server (MCP 2025-11-25 transports: SHOULD). Servers time sessions out, so a failure
+// costs nothing.
+func (u *upstream) delete(ctx context.Context, link link) {
+	resp, err := u.try(ctx, exchange{method: http.MethodDelete, link: link, attempt: Attempt{Operation: "end session", Background: true}})
+	if err != nil {
+		u.log.Debug("session not deleted", "error", err)
+		return
+	}
+	_ = resp.Body.Close() // nothing in it matters
+}
+
+// sessionLost says that the server does not know the session id that the request carried.
+type sessionLost struct{ error }
+
+// Unwrap returns what the server answered.
+func (e sessionLost) Unwrap() error { return e.error }
