@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -103,8 +102,10 @@ func StartIdP(ctx context.Context, cfg IdPConfig) (*IdP, error) {
 }
 
 func newIdP(cfg IdPConfig) (*IdP, error) {
-	if cfg.Path != "" && (!strings.HasPrefix(cfg.Path, "/") || strings.HasSuffix(cfg.Path, "/")) {
-		return nil, fmt.Errorf("issuer path %q: want a leading slash and none at the end", cfg.Path)
+	if cfg.Path != "" {
+		if err := checkPath(cfg.Path); err != nil {
+			return nil, fmt.Errorf("issuer path: %w", err)
+		}
 	}
 	cfg = cfg.withDefaults()
 	signer, err := newSigner()

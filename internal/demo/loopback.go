@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"regexp"
+	"strings"
 	"time"
 )
 
@@ -36,6 +38,17 @@ func listenLoopback(addr string) (net.Listener, string, error) {
 	}
 	_, port, err := net.SplitHostPort(l.Addr().String())
 	return l, net.JoinHostPort(host, port), err
+}
+
+// plainPath is a path that means the same in a URL and in a pattern of http.ServeMux. Dots may not begin a segment,
+// which keeps out "..", and ".well-known" that has its own use.
+var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$`)
+
+func checkPath(path string) error {
+	if !plainPath.MatchString(path) || strings.HasPrefix(path+"/", "/broken/") {
+		return fmt.Errorf("%q is not a plain path such as /mcp", path)
+	}
+	return nil
 }
 
 // isLoopback reports whether host, without a port, names this computer.

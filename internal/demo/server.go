@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -90,6 +91,9 @@ type serverState struct {
 // StartServer runs an MCP server until [Server.Close] is called or ctx ends.
 func StartServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	cfg = cfg.withDefaults()
+	if err := checkPath(cfg.Path); err != nil {
+		return nil, fmt.Errorf("server path: %w", err)
+	}
 	if cfg.Issuer == "" && !cfg.Open && cfg.APIKey.IsZero() {
 		return nil, errors.New("a server needs an issuer, an API key, or to be open")
 	}
@@ -141,7 +145,8 @@ func (s *Server) handler() http.Handler {
 	serve := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s.mcp }, options)
 	mux := http.NewServeMux()
 	mux.Handle("/broken/", http.StripPrefix("/broken", Broken()))
-	mux.HandleFunc("GET "+wellKnownResource+"{path...}", s.resourceMetadata)
+	mux.HandleFunc("GET "+wellKnownResource, s.resourceMetadata)
+	mux.HandleFunc("GET "+wellKnownResource+"/", s.resourceMetadata)
 	mux.HandleFunc("GET "+privateMetadataPath, s.resourceMetadata)
 	mux.Handle(s.cfg.Path, s.protect(s.count(serve)))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
