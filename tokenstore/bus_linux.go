@@ -8,7 +8,10 @@ import (
 	"strings"
 )
 
-const keychainLocation = "keychain of the desktop (Secret Service)"
+const (
+	keychainLocation = "keychain of the desktop (Secret Service)"
+	keychainItem     = largeItem
+)
 
 const busVariable = "DBUS_SESSION_BUS_ADDRESS"
 

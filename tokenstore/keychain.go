@@ -12,9 +12,10 @@ import (
 // keychain is the store in the operating system's keychain. Each access is a session under the access lock, so that
 // the keychain serves one process at a time and a reader never meets a half-written record.
 type keychain struct {
-	keys  backend
-	locks locks
-	log   *slog.Logger
+	keys     backend
+	itemSize int // bytes of text in an item
+	locks    locks
+	log      *slog.Logger
 }
 
 func openKeychain(o Options) (*keychain, error) {
@@ -29,7 +30,7 @@ func openKeychain(o Options) (*keychain, error) {
 	if err := makePrivate(dir); err != nil {
 		return nil, err
 	}
-	return &keychain{keys: system{}, locks: locks{dir: dir}, log: o.Log}, nil
+	return &keychain{keys: system{}, itemSize: keychainItem, locks: locks{dir: dir}, log: o.Log}, nil
 }
 
 func (k *keychain) Load(ctx context.Context, name Name) (secret.Text, error) {
@@ -104,7 +105,7 @@ func (k *keychain) access(ctx context.Context, do func(*session) error) error {
 	if err != nil {
 		return err
 	}
-	s := &session{ctx: ctx, keys: k.keys}
+	s := &session{ctx: ctx, keys: k.keys, itemSize: k.itemSize}
 	err = do(s)
 	if s.hung == nil {
 		unlock()

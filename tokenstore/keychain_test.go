@@ -44,7 +44,7 @@ func errIf(fail bool) error {
 // TestFaultAtEveryCall breaks every call of every kind of change in every way. What is found after is the old text or
 // the new one; what a fault left is gone after the next save, and nothing at all is left after a delete.
 func TestFaultAtEveryCall(t *testing.T) {
-	small, big, bigger := "small", strings.Repeat("b", 3*itemSize), strings.Repeat("c", 5*itemSize)
+	small, big, bigger := "small", strings.Repeat("b", 3*smallItem), strings.Repeat("c", 5*smallItem)
 	const nothing = ""
 	changes := []struct{ before, old, new string }{
 		{nothing, nothing, small}, {nothing, nothing, big}, {nothing, small, big}, {nothing, big, small},
@@ -152,11 +152,11 @@ func itemsOf(f *fakeKeychain, name string) []string {
 
 func TestDamageIsNoticedAndReplaced(t *testing.T) {
 	name := NewName("credential", "a")
-	text := strings.Repeat("x", 3*itemSize)
+	text := strings.Repeat("x", 3*smallItem)
 	headItem, chunkItem := string(name)+".0", string(name)+".0.1"
 	damages := map[string]func(map[string]string){
 		"chunk missing":  func(m map[string]string) { delete(m, chunkItem) },
-		"chunk changed":  func(m map[string]string) { m[chunkItem] = strings.Repeat("y", itemSize) },
+		"chunk changed":  func(m map[string]string) { m[chunkItem] = strings.Repeat("y", smallItem) },
 		"chunk cut":      func(m map[string]string) { m[chunkItem] = m[chunkItem][1:] },
 		"head foreign":   func(m map[string]string) { m[headItem] = "hunter2" },
 		"head empty":     func(m map[string]string) { m[headItem] = "" },
@@ -313,12 +313,12 @@ func FuzzSplit(f *testing.F) {
 	f.Add("\xff", 3000)
 	f.Fuzz(func(t *testing.T, unit string, n int) {
 		text := strings.ToValidUTF8(strings.Repeat(unit, max(0, min(n, maxRecord/(len(unit)+1)))), "?")
-		chunks := split(text)
+		chunks := split(text, smallItem)
 		if strings.Join(chunks, "") != text {
 			t.Error("the chunks do not make up the text")
 		}
 		for _, c := range chunks {
-			if len(c) > itemSize || strings.ToValidUTF8(c, "?") != c {
+			if len(c) > smallItem || strings.ToValidUTF8(c, "?") != c {
 				t.Errorf("a chunk of %d bytes, or one that cuts a character", len(c))
 			}
 		}

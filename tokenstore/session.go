@@ -15,6 +15,8 @@ type session struct {
 	ctx  context.Context // of this access
 	keys backend
 
+	itemSize int // bytes of text in an item that is written; what is read may have another size
+
 	// hung receives the answer of a call that did not come in time; nil while there is no such call. After it, no other
 	// call is made: the keychain must not see two at once.
 	hung <-chan reply

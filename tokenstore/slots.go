@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// A record is kept in items of at most itemSize bytes plus a head line, since Windows allows 2,560 bytes an item and
-// macOS about 3,000. It has two slots, of which one is live:
+// A record is cut into items, since Windows allows 2,560 bytes an item and macOS about 3,000. It has two slots, of which
+// one is live:
 //
 //	NAME.0      head: "drawbridge 1 CHUNKS BYTES SHA256", a newline, the first chunk
 //	NAME.0.1    second chunk, and so on
@@ -34,7 +34,8 @@ type record struct {
 }
 
 const (
-	itemSize   = 2048
+	smallItem  = 2048    // bytes of text in an item, where keychains are narrow
+	largeItem  = 1 << 16 // the same where they are not, and every item costs a disk write
 	maxRecord  = 1 << 20
 	headWord   = "drawbridge"
 	headFormat = 1
@@ -114,7 +115,7 @@ func (r record) save(live head, text string) error {
 }
 
 func (r record) write(slot int, text string) error {
-	chunks := split(text)
+	chunks := split(text, r.s.itemSize)
 	for i, chunk := range chunks[1:] {
 		if err := r.s.set(r.chunkItem(slot, i+1), chunk); err != nil {
 			return err
@@ -164,11 +165,12 @@ func (r record) clearChunks(h head) error {
 	return nil
 }
 
-// split cuts text at character boundaries, as some keychains keep text and not bytes. It returns at least one chunk.
-func split(text string) []string {
+// split cuts text into chunks of at most size bytes, at character boundaries, as some keychains keep text and not
+// bytes. It returns at least one chunk.
+func split(text string, size int) []string {
 	var chunks []string
-	for len(text) > itemSize {
-		n := itemSize
+	for len(text) > size {
+		n := size
 		for !utf8.RuneStart(text[n]) {
 			n--
 		}
@@ -205,7 +207,7 @@ func parseHead(item string) (head, error) {
 	if errors.Join(errs[:]...) != nil || copy(h.sum[:], sum) != len(h.sum) || len(sum) != len(h.sum) {
 		return head{}, damaged("its head is unreadable")
 	}
-	if h.chunks < 1 || h.chunks > 1+maxRecord/(itemSize-utf8.UTFMax) || h.size < 0 || h.size > maxRecord {
+	if h.chunks < 1 || h.chunks > 1+maxRecord/(smallItem-utf8.UTFMax) || h.size < 0 || h.size > maxRecord {
 		return head{}, damaged("its head is out of range")
 	}
 	return h, nil

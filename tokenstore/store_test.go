@@ -32,8 +32,8 @@ func stores(t *testing.T) map[string]Store {
 
 func TestStoreKeepsWhatItIsGiven(t *testing.T) {
 	texts := []string{
-		"", "x", strings.Repeat("a", itemSize), strings.Repeat("b", itemSize+1), strings.Repeat("c", 3*itemSize),
-		strings.Repeat("\u20ac\u00fc", itemSize), " lines\nand spaces \x00\n", strings.Repeat("d", 20_000),
+		"", "x", strings.Repeat("a", smallItem), strings.Repeat("b", smallItem+1), strings.Repeat("c", 3*smallItem),
+		strings.Repeat("\u20ac\u00fc", smallItem), " lines\nand spaces \x00\n", strings.Repeat("d", 20_000),
 		strings.Repeat("e", 200_000), "short again",
 	}
 	for kind, s := range stores(t) {
