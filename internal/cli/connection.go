@@ -1,0 +1,159 @@
+package cli
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"drawbridge/auth"
+	"drawbridge/internal/secret"
+	"drawbridge/tokenstore"
+)
+
+// connection is what a command needs to talk to one server as one person.
+type connection struct {
+	url     string
+	store   tokenstore.Store
+	session *auth.Session
+	headers []header
+	http    *http.Client
+	log     *slog.Logger
+	close   func()
+}
+
+// connect builds a connection from flags and environment. It talks to nobody yet.
+func connect(env Env, o *options, url string) (*connection, error) {
+	return connectWith(env, o, url, func(log *slog.Logger) (tokenstore.Store, error) { return o.openStore(env, log) })
+}
+
+func connectWith(env Env, o *options, url string, open func(*slog.Logger) (tokenstore.Store, error)) (*connection, error) {
+	log, closeLog, err := openLog(env, o)
+	if err != nil {
+		return nil, err
+	}
+	c := &connection{url: url, log: log, http: &http.Client{Transport: newTransport()}, close: closeLog}
+	if err := c.authorize(env, o, open); err != nil {
+		closeLog()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *connection) authorize(env Env, o *options, open func(*slog.Logger) (tokenstore.Store, error)) (err error) {
+	if c.headers, err = parseHeaders(o.headers, env.LookupEnv); err != nil {
+		return err
+	}
+	client, err := o.client(env)
+	if err != nil {
+		return err
+	}
+	if c.store, err = open(c.log); err != nil {
+		return err
+	}
+	c.session, err = auth.New(auth.Config{
+		ServerURL: c.url, Profile: o.profile, Store: c.store, HTTP: c.http,
+		Client: client, Issuer: o.issuer, Scopes: o.scopes, Callback: o.callback,
+		AllowHTTP: o.allowHTTP, LoginTimeout: o.loginTimeout,
+		Open: o.opener(env), Notice: notice(env), Log: c.log,
+	})
+	return err
+}
+
+// end gives everything back: the port of a pending sign-in, connections, the log file.
+func (c *connection) end() {
+	c.session.Close()
+	c.http.CloseIdleConnections()
+	c.close()
+}
+
+// notice writes lines for the person.
+func notice(env Env) func(string) {
+	return func(line string) { fmt.Fprintln(env.Stderr, "drawbridge: "+line) }
+}
+
+// client reads the OAuth client identity. A secret is never taken from the command line, which others can read.
+func (o *options) client(env Env) (auth.ClientIdentity, error) {
+	id := auth.ClientIdentity{ID: o.clientID, MetadataURL: o.clientMetadataURL}
+	switch {
+	case o.clientSecretFile != "" && o.clientSecretEnv != "":
+		return id, usageError{errors.New("--client-secret-file and --client-secret-env exclude each other")}
+	case o.clientSecretFile != "":
+		text, err := os.ReadFile(o.clientSecretFile)
+		if err != nil {
+			return id, fmt.Errorf("read client secret: %w", err)
+		}
+		id.Secret = secret.New(strings.TrimSpace(string(text)))
+	case o.clientSecretEnv != "":
+		text, ok := env.LookupEnv(o.clientSecretEnv)
+		if !ok {
+			return id, hinted{fmt.Errorf("client secret: the environment variable %q is not set", o.clientSecretEnv), "set it where your MCP client starts drawbridge"}
+		}
+		id.Secret = secret.New(text)
+	}
+	return id, nil
+}
+
+// openStore opens the token store that flags or environment name, or the keychain.
+func (o *options) openStore(env Env, log *slog.Logger) (tokenstore.Store, error) {
+	opts, err := o.storeOptions(env)
+	if err != nil {
+		return nil, err
+	}
+	opts.Log = log
+	return tokenstore.Open(opts)
+}
+
+func (o *options) storeOptions(env Env) (tokenstore.Options, error) {
+	s := tokenstore.Options{
+		Kind:       firstOf(o.tokenStore, env.getenv("DRAWBRIDGE_TOKEN_STORE"), "keychain"),
+		Dir:        firstOf(o.tokenStoreDir, env.getenv("DRAWBRIDGE_TOKEN_STORE_DIR")),
+		KeyFile:    firstOf(o.tokenStoreKeyFile, env.getenv("DRAWBRIDGE_TOKEN_STORE_KEY_FILE")),
+		SessionBus: env.getenv("DBUS_SESSION_BUS_ADDRESS"),
+	}
+	if s.Kind == "file" && s.Dir == "" {
+		config, err := os.UserConfigDir()
+		if err != nil {
+			return s, hinted{fmt.Errorf("file store: %w", err), "name a directory with --token-store-dir"}
+		}
+		s.Dir = filepath.Join(config, "drawbridge", "tokens")
+	}
+	return s, nil
+}
+
+func firstOf(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+const (
+	dialLimit, tlsLimit = 20 * time.Second, 20 * time.Second
+	keepAlivePeriod     = 30 * time.Second
+	idleLimit           = 90 * time.Second
+	maxIdle             = 64 // connections kept, so that a burst of calls does not dial again
+)
+
+// newTransport is the way to every server: proxies from the environment, system trust store, HTTP/2.
+func newTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: dialLimit, KeepAlive: keepAlivePeriod}).DialContext,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConns:          maxIdle,
+		MaxIdleConnsPerHost:   maxIdle,
+		IdleConnTimeout:       idleLimit,
+		TLSHandshakeTimeout:   tlsLimit,
+		ExpectContinueTimeout: time.Second,
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+	}
+}

@@ -1,0 +1,267 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"drawbridge/internal/demo"
+	"drawbridge/tokenstore"
+)
+
+// stage is one run of the demo: the peers, the real program as a child process, and the story told on standard output.
+type stage struct {
+	env        Env
+	auto       bool
+	self       string // this program
+	dir        string // scratch directory
+	world      *demo.World
+	store      tokenstore.Store
+	storeFlags []string
+	step       int
+}
+
+func (s *stage) say(format string, args ...any) { fmt.Fprintf(s.env.Stdout, format+"\n", args...) }
+
+// scene announces the next step.
+func (s *stage) scene(format string, args ...any) {
+	s.step++
+	s.say("\n%d. "+format, append([]any{s.step}, args...)...)
+}
+
+// leave takes everything down and removes what was stored.
+func (s *stage) leave() error {
+	var errs []error
+	if s.store != nil {
+		errs = append(errs, s.forget())
+	}
+	if s.world != nil {
+		errs = append(errs, s.world.Close())
+	}
+	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
+}
+
+// forget deletes the items that this run's server and issuer gave rise to.
+func (s *stage) forget() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	credential, err := tokenstore.CredentialName(s.world.URL(), "")
+	return errors.Join(err, s.store.Delete(ctx, credential), s.store.Delete(ctx, tokenstore.RegistrationName(s.world.Issuer())))
+}
+
+// play runs the scenes in order; each fails if what it shows does not hold.
+func (s *stage) play(ctx context.Context) error {
+	s.say("An engineer, an identity provider and an MCP server that only lets her in with a token of it.")
+	s.say("   identity provider  %s", s.world.Issuer())
+	s.say("   MCP server         %s", s.world.URL())
+	s.say("   tokens are kept in %s", s.store.Location())
+	for _, scene := range []func(context.Context) error{s.firstStart, s.secondStart} {
+		if err := scene(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// firstStart: the client is not kept waiting, the person signs in, the call that waited is answered.
+func (s *stage) firstStart(ctx context.Context) error {
+	began := time.Now()
+	client, err := s.launch(ctx, s.auto)
+	if err != nil {
+		return err
+	}
+	defer client.close()
+	s.scene("An MCP client starts drawbridge. Nobody has signed in, yet the client is answered after %d ms.", time.Since(began).Milliseconds())
+	tools, err := client.session.ListTools(ctx, nil)
+	if err != nil || len(tools.Tools) != 1 || tools.Tools[0].Name != "sign_in" {
+		return fmt.Errorf("list tools before the sign-in: want the tool sign_in, got %v, %w", toolNames(tools), err)
+	}
+	s.say("   Its tool list holds one tool, sign_in. The agent calls another one, whoami, and that waits for the person.")
+	if !s.auto {
+		s.say("   A browser tab opens now. Sign in as %s with the password %s.", demo.Ada().Name, demo.Ada().Password.Reveal())
+	}
+	text, err := client.callUntilSignedIn(ctx, "whoami")
+	if err != nil {
+		return fmt.Errorf("call a tool across the sign-in: %w", err)
+	}
+	s.scene("Ada signed in at the identity provider. The call that waited is answered by the server:")
+	s.quote(text)
+	return s.expectCounts(1, 0)
+}
+
+// secondStart: from the store, refreshed, then refused.
+func (s *stage) secondStart(ctx context.Context) error {
+	client, err := s.launch(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer client.close()
+	if _, err := client.call(ctx, "whoami"); err != nil {
+		return fmt.Errorf("call a tool after a restart: %w", err)
+	}
+	if signIns := s.world.IdP.Counts().SignIns; signIns != 1 {
+		return fmt.Errorf("the restart led to %d sign-ins, want still 1", signIns)
+	}
+	s.scene("The client starts drawbridge again. No browser, no question: the sign-in comes from the store.")
+	if err := s.refresh(ctx, client); err != nil {
+		return err
+	}
+	return s.deactivate(ctx, client)
+}
+
+func (s *stage) refresh(ctx context.Context, client *demoClient) error {
+	before := s.world.IdP.Counts().Refreshes
+	if err := pause(ctx, demoLifetime+200*time.Millisecond); err != nil {
+		return err
+	}
+	if _, err := client.call(ctx, "whoami"); err != nil {
+		return fmt.Errorf("call a tool after the token expired: %w", err)
+	}
+	counts := s.world.IdP.Counts()
+	if counts.Refreshes != before+1 || counts.SignIns != 1 {
+		return fmt.Errorf("the expired token led to %d refreshes and %d sign-ins, want 1 refresh and no new sign-in", counts.Refreshes-before, counts.SignIns-1)
+	}
+	s.scene("The access token lived %s and expired. The next call was answered all the same: one silent refresh.", demoLifetime)
+	return nil
+}
+
+func (s *stage) deactivate(ctx context.Context, client *demoClient) error {
+	s.world.IdP.Deactivate(demo.Ada().Name)
+	s.scene("Friday evening: IT deactivates Ada's account at the identity provider. Nothing is changed on her laptop.")
+	if err := pause(ctx, demoLifetime+200*time.Millisecond); err != nil {
+		return err
+	}
+	text, err := client.call(ctx, "whoami")
+	if err == nil {
+		return fmt.Errorf("the server still answers after the deactivation: %q", text)
+	}
+	if !strings.Contains(err.Error(), "your identity provider refused to renew this sign-in") {
+		return fmt.Errorf("the refused call does not say why: %w", err)
+	}
+	s.scene("Her agent calls the server once more, and is told:")
+	s.quote(err.Error())
+	return s.nothingLeft(ctx)
+}
+
+// nothingLeft checks that the store holds no token any more.
+func (s *stage) nothingLeft(ctx context.Context) error {
+	name, err := tokenstore.CredentialName(s.world.URL(), "")
+	if err != nil {
+		return err
+	}
+	if _, err := tokenstore.LoadCredential(ctx, s.store, name); !errors.Is(err, tokenstore.ErrNotFound) {
+		return fmt.Errorf("the token store still holds a sign-in (%v)", err)
+	}
+	s.scene("The token store holds nothing usable any more.")
+	return nil
+}
+
+func (s *stage) expectCounts(signIns, refreshes int) error {
+	if c := s.world.IdP.Counts(); c.SignIns != signIns || c.Refreshes > refreshes+1 {
+		return fmt.Errorf("the identity provider counted %d sign-ins and %d refreshes, want %d and at most %d", c.SignIns, c.Refreshes, signIns, refreshes+1)
+	}
+	return nil
+}
+
+func (s *stage) quote(text string) {
+	for line := range strings.SplitSeq(strings.TrimSpace(text), "\n") {
+		s.say("   | %s", line)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func toolNames(r *mcp.ListToolsResult) (names []string) {
+	if r == nil {
+		return nil
+	}
+	for _, t := range r.Tools {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// demoClient is an MCP client that talks to the real program over its standard streams.
+type demoClient struct{ session *mcp.ClientSession }
+
+// launch starts the program as an MCP client does. With byForm, the sign-in form is filled in over HTTP when the
+// program prints its address; otherwise the program opens a browser.
+func (s *stage) launch(ctx context.Context, byForm bool) (*demoClient, error) {
+	args := append([]string{s.world.URL()}, s.storeFlags...)
+	if byForm {
+		args = append(args, "--no-browser")
+	}
+	cmd := exec.CommandContext(ctx, s.self, args...)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	go s.watch(ctx, stderr, byForm)
+	client := mcp.NewClient(&mcp.Implementation{Name: "drawbridge-demo", Version: version()}, nil)
+	session, err := client.Connect(ctx, &mcp.CommandTransport{Command: cmd}, nil)
+	if err != nil {
+		return nil, fmt.Errorf("start %s as an MCP server: %w", s.self, err)
+	}
+	return &demoClient{session}, nil
+}
+
+var addressPattern = regexp.MustCompile(`https?://\S+/authorize\?\S+`)
+
+// watch reads what the program says and plays the person at the identity provider.
+func (s *stage) watch(ctx context.Context, stderr io.Reader, byForm bool) {
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		address := addressPattern.FindString(lines.Text())
+		if address == "" || !byForm {
+			continue
+		}
+		// The outcome shows in what the program does next; a refused sign-in is one of the scenes.
+		_, _ = demo.Human{}.SignIn(ctx, address, demo.Ada().Name, demo.Ada().Password)
+	}
+}
+
+func (c *demoClient) close() { _ = c.session.Close() } // the program ends with its standard input
+
+// call calls a tool and returns its text; a tool error is an error.
+func (c *demoClient) call(ctx context.Context, tool string) (string, error) {
+	result, err := c.session.CallTool(ctx, &mcp.CallToolParams{Name: tool})
+	if err != nil {
+		return "", err
+	}
+	var text strings.Builder
+	for _, content := range result.Content {
+		if t, ok := content.(*mcp.TextContent); ok {
+			text.WriteString(t.Text + "\n")
+		}
+	}
+	if result.IsError {
+		return "", errors.New(text.String())
+	}
+	return text.String(), nil
+}
+
+// callUntilSignedIn repeats a call that a slow person lets run into its time limit.
+func (c *demoClient) callUntilSignedIn(ctx context.Context, tool string) (string, error) {
+	for {
+		text, err := c.call(ctx, tool)
+		if err == nil || !strings.Contains(err.Error(), "a person has to sign in first") {
+			return text, err
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"drawbridge/tokenstore"
+)
+
+func newLogin(env Env, o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "login URL",
+		Short: "Sign in to the MCP server at URL now, and keep the sign-in for the bridge",
+		Args:  oneURL,
+		RunE:  func(cmd *cobra.Command, args []string) error { return login(cmd.Context(), env, o, args[0]) },
+	}
+}
+
+// login signs the person in and stores the outcome. It refuses a store that would forget it at once.
+func login(ctx context.Context, env Env, o *options, url string) error {
+	if err := o.prepareStore(env); err != nil {
+		return err
+	}
+	c, err := connect(env, o, url)
+	if err != nil {
+		return err
+	}
+	defer c.end()
+	if err := tokenstore.Probe(ctx, c.store); err != nil {
+		return fmt.Errorf("sign in: the token store does not answer: %w", err)
+	}
+	credential, err := c.session.SignIn(ctx)
+	if err != nil {
+		return fmt.Errorf("sign in to %s: %w", url, err)
+	}
+	fmt.Fprintf(env.Stdout, "signed in to %s%s\n", credential.ServerURL, as(credential.Subject))
+	fmt.Fprintf(env.Stdout, "tokens are kept in: %s\n", c.store.Location())
+	return nil
+}
+
+func as(subject string) string {
+	if subject == "" {
+		return ""
+	}
+	return " as " + subject
+}
+
+// prepareStore makes the key of a new file store, and refuses the memory store.
+func (o *options) prepareStore(env Env) error {
+	s, err := o.storeOptions(env)
+	if err != nil {
+		return err
+	}
+	switch {
+	case s.Kind == "memory":
+		return usageError{hinted{errors.New("login: the memory store forgets the sign-in when this command ends"),
+			"use --token-store keychain or file; the bridge itself can sign in with the memory store"}}
+	case s.Kind == "file" && s.KeyFile != "" && missing(s.KeyFile) && missing(s.Dir):
+		if err := tokenstore.CreateKeyFile(s.KeyFile); err != nil {
+			return fmt.Errorf("create the key of the file store: %w", err)
+		}
+		notice(env)("created the key file " + s.KeyFile + "; whoever has it and the files in " + s.Dir + " has your sign-in")
+	}
+	return nil
+}
+
+func missing(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, os.ErrNotExist)
+}

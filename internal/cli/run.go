@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"drawbridge/bridge"
+	"drawbridge/internal/secret"
+	"drawbridge/tokenstore"
+)
+
+func newRun(env Env, o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "run URL",
+		Short: "Bridge standard input and output to the MCP server at URL (the same as drawbridge URL)",
+		Args:  oneURL,
+		RunE:  func(cmd *cobra.Command, args []string) error { return runBridge(cmd.Context(), env, o, args[0]) },
+	}
+}
+
+// runBridge serves an MCP client until it closes standard input.
+func runBridge(ctx context.Context, env Env, o *options, url string) error {
+	c, err := connectForBridge(env, o, url)
+	if errors.As(err, new(usageError)) {
+		return err
+	}
+	cfg := bridge.Config{URL: url, Version: version()}
+	if err != nil {
+		report(env.Stderr, err)
+		cfg.Auth, cfg.Log = refusing{err}, slog.New(slog.DiscardHandler)
+		return bridge.Run(ctx, cfg, env.Stdin, env.Stdout)
+	}
+	defer c.end()
+	cfg.Auth, cfg.HTTP, cfg.Log = c.authorizer(), c.http, c.log
+	go c.session.Warm(ctx)
+	return bridge.Run(ctx, cfg, env.Stdin, env.Stdout)
+}
+
+// connectForBridge is connect, with memory in place of a keychain that cannot be reached: a bridge that works until it
+// ends is better than none, as long as the person is told. A store that was asked for by name is not replaced.
+func connectForBridge(env Env, o *options, url string) (*connection, error) {
+	if firstOf(o.tokenStore, env.getenv("DRAWBRIDGE_TOKEN_STORE")) != "" {
+		return connect(env, o, url)
+	}
+	c, err := connectWith(env, o, url, func(log *slog.Logger) (tokenstore.Store, error) {
+		s, err := o.openStore(env, log)
+		if errors.Is(err, tokenstore.ErrUnavailable) {
+			tellMemory(env, err)
+			return tokenstore.NewMemory(), nil
+		}
+		return &fallback{Store: s, tell: func(err error) { tellMemory(env, err) }}, err
+	})
+	return c, err
+}
+
+func tellMemory(env Env, err error) {
+	tell := notice(env)
+	tell("the keychain cannot be used, so this sign-in lasts only as long as this process: " + err.Error())
+	if h := hintOf(err); h != "" {
+		tell("hint: " + h)
+	}
+}
+
+// authorizer returns what gives the bridge's requests their credentials.
+func (c *connection) authorizer() bridge.Authorizer {
+	if hasAuthorization(c.headers) {
+		return keyed{c.headers}
+	}
+	return signedIn{c.session, c.headers}
+}
+
+// fallback is the keychain until it turns out that it cannot be reached, then memory. It decides once, at the first
+// read: after a good one, a failure is a failure, because the keychain holds what must not be lost.
+type fallback struct {
+	tokenstore.Store
+	tell func(error)
+
+	mu      sync.Mutex // guards Store and decided, and is held over the first read
+	decided bool
+}
+
+func (f *fallback) current() tokenstore.Store {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.Store
+}
+
+// Load implements [tokenstore.Store].
+func (f *fallback) Load(ctx context.Context, name tokenstore.Name) (secret.Text, error) {
+	f.mu.Lock()
+	if !f.decided {
+		defer f.mu.Unlock() // others wait for the decision
+		return f.firstLoad(ctx, name)
+	}
+	s := f.Store
+	f.mu.Unlock()
+	return s.Load(ctx, name)
+}
+
+func (f *fallback) firstLoad(ctx context.Context, name tokenstore.Name) (secret.Text, error) {
+	text, err := f.Store.Load(ctx, name)
+	if ctx.Err() != nil {
+		return text, err
+	}
+	f.decided = true
+	if !errors.Is(err, tokenstore.ErrUnavailable) {
+		return text, err
+	}
+	f.tell(err)
+	f.Store = tokenstore.NewMemory()
+	return f.Store.Load(ctx, name)
+}
+
+// Save implements [tokenstore.Store].
+func (f *fallback) Save(ctx context.Context, name tokenstore.Name, item secret.Text) error {
+	return f.current().Save(ctx, name, item)
+}
+
+// Delete implements [tokenstore.Store].
+func (f *fallback) Delete(ctx context.Context, name tokenstore.Name) error {
+	return f.current().Delete(ctx, name)
+}
+
+// List implements [tokenstore.Store].
+func (f *fallback) List(ctx context.Context) ([]tokenstore.Name, error) { return f.current().List(ctx) }
+
+// Lock implements [tokenstore.Store].
+func (f *fallback) Lock(ctx context.Context, name string) (func(), error) {
+	return f.current().Lock(ctx, name)
+}
+
+// Location implements [tokenstore.Store].
+func (f *fallback) Location() string { return f.current().Location() }
