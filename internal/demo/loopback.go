@@ -92,8 +92,8 @@ func rejectForeignHosts(next http.Handler) http.Handler {
 
 func (s *loopback) close() error {
 	s.unwatch()
+	err := s.server.Close() // before cancel: a request that hangs must end without an answer
 	s.cancel()
-	err := s.server.Close()
 	<-s.finished
 	return err
 }

@@ -60,7 +60,7 @@ func (s *Server) addTools(server *mcp.Server) {
 	mcp.AddTool(server, &mcp.Tool{Name: "ask_model", Description: "Asks the client's model."}, askModel)
 	mcp.AddTool(server, &mcp.Tool{Name: "roots", Description: "Asks the client for its roots."}, roots)
 	mcp.AddTool(server, &mcp.Tool{Name: "admin",
-		Description: "Does what only an administrator may; needs the scope " + adminScope + "."}, admin)
+		Description: "Does what only an administrator may; needs the scope " + adminScope + "."}, s.admin)
 }
 
 // whoamiResult is the structured answer of the tool whoami.
@@ -119,28 +119,33 @@ func big(_ context.Context, _ *mcp.CallToolRequest, in struct {
 	return text(strings.Repeat("x", in.Bytes)), nil, nil
 }
 
-// slowSteps is how many progress notifications a run of slow sends.
+// slowSteps is how many steps a run of slow has. A progress notification follows each, and one precedes the first, so
+// that a client knows that the tool is running.
 const slowSteps = 5
 
 func (s *Server) slow(ctx context.Context, req *mcp.CallToolRequest, in struct {
 	Milliseconds int `json:"ms"`
 }) (*mcp.CallToolResult, any, error) {
-	token := req.Params.GetProgressToken()
-	for step := 1; step <= slowSteps; step++ {
-		if !wait(ctx, time.Duration(in.Milliseconds)*time.Millisecond/slowSteps) {
+	for step := range slowSteps + 1 {
+		if step > 0 && !wait(ctx, time.Duration(in.Milliseconds)*time.Millisecond/slowSteps) {
 			s.update(func(st *serverState) { st.counts.Cancelled++ })
 			return nil, nil, ctx.Err()
 		}
-		if token == nil {
-			continue
-		}
-		err := req.Session.NotifyProgress(ctx, &mcp.ProgressNotificationParams{ProgressToken: token,
-			Progress: float64(step), Total: slowSteps, Message: fmt.Sprintf("step %d", step)})
-		if err != nil {
+		if err := reportStep(ctx, req, step); err != nil {
 			return nil, nil, fmt.Errorf("report progress: %w", err)
 		}
 	}
 	return text("done"), nil, nil
+}
+
+// reportStep sends a progress notification if the caller asked for them.
+func reportStep(ctx context.Context, req *mcp.CallToolRequest, step int) error {
+	token := req.Params.GetProgressToken()
+	if token == nil {
+		return nil
+	}
+	return req.Session.NotifyProgress(ctx, &mcp.ProgressNotificationParams{ProgressToken: token,
+		Progress: float64(step), Total: slowSteps, Message: fmt.Sprintf("step %d", step)})
 }
 
 func logOnce(ctx context.Context, req *mcp.CallToolRequest, in textArgument) (*mcp.CallToolResult, any, error) {
@@ -148,7 +153,12 @@ func logOnce(ctx context.Context, req *mcp.CallToolRequest, in textArgument) (*m
 	return text("logged"), nil, err
 }
 
-func admin(_ context.Context, _ *mcp.CallToolRequest, _ struct{}) (*mcp.CallToolResult, any, error) {
+// admin checks the scope again: what protect read in the body is for the challenge, and a body can be written so that
+// two JSON decoders read different names in it.
+func (s *Server) admin(_ context.Context, req *mcp.CallToolRequest, _ struct{}) (*mcp.CallToolResult, any, error) {
+	if who := callerOf(req); s.keys != nil && (who == nil || !who.hasScopes([]string{adminScope})) {
+		return nil, nil, errors.New("the scope " + adminScope + " is missing")
+	}
 	return text("done as administrator"), nil, nil
 }
 
