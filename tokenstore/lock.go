@@ -63,10 +63,10 @@ func (l *locks) take(ctx context.Context, file string) (func(), error) {
 		leave()
 		return nil, err
 	}
-	return sync.OnceFunc(func() {
+	return func() {
 		_ = f.Unlock() // cannot fail on a lock that is held; the file stays, as removing it would race with the next taker
 		leave()
-	}), nil
+	}, nil
 }
 
 func poll(ctx context.Context, f *flock.Flock) error {

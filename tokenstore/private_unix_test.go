@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/gofrs/flock"
 )
 
 func TestPrivateDirectories(t *testing.T) {
@@ -53,5 +55,33 @@ func TestFileModes(t *testing.T) {
 		if _, err := Open(o); err == nil || hintOf(err) == "" {
 			t.Errorf("key file with mode %04o: error %v", mode, err)
 		}
+	}
+}
+
+// TestLockOnRemovedFile removes a lock file behind the holder of its handle, as cleaners of /tmp do (Windows does not let them): a lock on a file
+// that is no longer there does not count.
+func TestLockOnRemovedFile(t *testing.T) {
+	f := flock.New(filepath.Join(t.TempDir(), "x.lock"))
+	if ok, err := f.TryLock(); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	defer f.Unlock()
+	if !isCurrent(f) {
+		t.Error("a lock on a file that is there does not count")
+	}
+	if err := os.Rename(f.Path(), f.Path()+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	if isCurrent(f) {
+		t.Error("a lock on a file that is gone counts")
+	}
+	if err := os.WriteFile(f.Path(), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if isCurrent(f) {
+		t.Error("a lock on a file that was replaced counts")
+	}
+	if err := poll(t.Context(), f); err != nil || !isCurrent(f) {
+		t.Errorf("the lock was taken on a file that is gone, error %v", err)
 	}
 }
