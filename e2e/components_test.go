@@ -6,7 +6,9 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -117,5 +119,12 @@ func keychainWorks(t *testing.T, l *laptop) {
 	}
 	if found := leaks([]string{secret}, l.files(t)); found != nil {
 		t.Errorf("the keychain keeps its items in the clear: %q", found)
+	}
+	planted := filepath.Join(l.dir("cache"), "planted")
+	if err := os.WriteFile(planted, []byte("x"+secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{planted}, leaks([]string{secret}, l.files(t))); diff != "" {
+		t.Errorf("files with a secret in the clear (-want +got):\n%s", diff)
 	}
 }
