@@ -95,8 +95,8 @@ func (p *pump) takeRequest(m envelope.Message, b *batch) {
 		// The client then sends initialize, which loses nothing; MCP 2026-07-28 versioning, backward compatibility.
 		p.fail(c, &fault{code: codeMethodNotFound, kind: "unsupported", text: "server/discover is not supported; send initialize"})
 	case "initialize":
-		h := p.session.begin(p, m)
-		go p.initialize(c, h)
+		h, greeted := p.session.begin(p, m)
+		go p.initialize(c, h, greeted)
 	default:
 		p.session.setReady()
 		go p.forward(c)

@@ -1,7 +1,9 @@
 package bridge
 
 import (
+	"bytes"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -114,6 +116,17 @@ func notificationMessage(method string) []byte {
 func concat(a string, b []byte, c string, d []byte, e string) []byte {
 	out := make([]byte, 0, len(a)+len(b)+len(c)+len(d)+len(e))
 	return append(append(append(append(append(out, a...), b...), c...), d...), e...)
+}
+
+// mustJSON encodes values made here, which always encode. URLs in them stay readable: no HTML is near.
+func mustJSON(v any) []byte {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic(err) // a programming error: v is built from strings, numbers, maps and bools of ours
+	}
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 }
 
 func tooLong(limit int) *fault {

@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"sync"
 	"time"
@@ -25,6 +24,8 @@ type handshake struct {
 	human chan struct{}    // closed when it has to wait for a human
 	done  chan struct{}    // closed when the server answered initialize, or failed to
 	open  chan struct{}    // closed when requests may go: the server also has notifications/initialized, or it failed
+
+	greeted <-chan struct{} // closed when the client has its answer to initialize: nothing else is answered before
 
 	ctx  context.Context // session lifetime; cancelled when it is replaced and with the bridge
 	stop context.CancelFunc
@@ -64,6 +65,7 @@ type session struct {
 	pump    *pump
 	init    *envelope.Message // the client's initialize; nil before
 	current *handshake        // nil before init
+	greeted chan struct{}     // of the client's last initialize
 	level   []byte            // params of the client's last logging/setLevel; nil if none
 
 	ready     chan struct{} // closed when the client finished its side: initialized, or a request that implies it
@@ -72,12 +74,13 @@ type session struct {
 
 func (s *session) setReady() { s.readyOnce.Do(func() { close(s.ready) }) }
 
-// begin starts a handshake with the client's initialize. An earlier session ends.
-func (s *session) begin(p *pump, init envelope.Message) *handshake {
+// begin starts a handshake with the client's initialize. An earlier session ends. The caller closes greeted when the
+// client has its answer.
+func (s *session) begin(p *pump, init envelope.Message) (h *handshake, greeted chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pump, s.init = p, &init
-	return s.replace()
+	s.pump, s.init, s.greeted = p, &init, make(chan struct{})
+	return s.replace(), s.greeted
 }
 
 // replace starts a handshake in place of the current one. s.mu is held.
@@ -85,7 +88,7 @@ func (s *session) replace() *handshake {
 	if s.current != nil {
 		s.current.stop()
 	}
-	h := &handshake{init: *s.init, human: make(chan struct{}), done: make(chan struct{}), open: make(chan struct{})}
+	h := &handshake{init: *s.init, human: make(chan struct{}), done: make(chan struct{}), open: make(chan struct{}), greeted: s.greeted}
 	h.ctx, h.stop = context.WithCancel(s.pump.life)
 	s.current = h
 	go s.pump.shake(h)
@@ -248,7 +251,8 @@ func (p *pump) ask(ctx context.Context, link link, method string, params []byte)
 }
 
 // initialize answers the client's initialize: with the server's words if they come in time, else in its place.
-func (p *pump) initialize(c *call, h *handshake) {
+func (p *pump) initialize(c *call, h *handshake, greeted chan struct{}) {
+	defer close(greeted)
 	defer c.cancel()
 	go p.presentLater(h)
 	budget := time.NewTimer(p.cfg.StartupBudget)
@@ -293,13 +297,4 @@ func (p *pump) earlyResult(init envelope.Message) []byte {
 		"serverInfo":      map[string]string{"name": "drawbridge", "title": "Drawbridge to " + p.up.host, "version": p.cfg.Version},
 		"instructions":    "Drawbridge connects to " + p.up.host + ". Its tools appear when the connection stands. If a tool named sign_in is listed, the person has to sign in first: call it, or show the person the address in its description.",
 	})
-}
-
-// mustJSON encodes values made here, which always encode.
-func mustJSON(v any) []byte {
-	out, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // a programming error: v is built from strings, maps and bools of ours
-	}
-	return out
 }

@@ -166,6 +166,21 @@ func TestSignInPending(t *testing.T) {
 	})
 }
 
+// TestInitializeIsAnsweredFirst: a client that sends everything at once gets its answers in order all the same.
+func TestInitializeIsAnsweredFirst(t *testing.T) {
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			c := start(t, inMemory(protected(&server{}), &human{}))
+			c.send(initialize, initialized, listTools)
+			if got := c.next(); !strings.HasPrefix(got, earlyResult) {
+				t.Fatalf("first came %s", got)
+			}
+			c.next()
+			c.finish()
+		})
+	}
+}
+
 // TestTabOnlyForThoseWhoStay: a client that connects and leaves within 3 s opens no tab; one that stays does.
 func TestTabOnlyForThoseWhoStay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

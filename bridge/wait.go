@@ -96,6 +96,11 @@ func (p *pump) readyFor(c *call, kind standIn) (*handshake, error) {
 	if h == nil {
 		return &handshake{}, nil
 	}
+	select {
+	case <-h.greeted:
+	case <-c.ctx.Done():
+		return h, c.ctx.Err()
+	}
 	if h.isOpen() {
 		return h, nil
 	}

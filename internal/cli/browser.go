@@ -12,9 +12,12 @@ import (
 	"github.com/pkg/browser"
 )
 
-// opener returns what shows a URL in the person's browser, or nil when they asked for none.
+// canOpenBrowser reports whether there is a way to show the person a page.
+func canOpenBrowser(env Env) bool { return env.getenv("BROWSER") != "" || hasDisplay(env) }
+
+// opener returns what shows a URL in the person's browser, or nil when they asked for none or there is none.
 func (o *options) opener(env Env) func(string) error {
-	if o.noBrowser {
+	if o.noBrowser || !canOpenBrowser(env) {
 		return nil
 	}
 	return func(raw string) error { return openBrowser(env, raw) }
@@ -30,9 +33,6 @@ func openBrowser(env Env, raw string) error {
 	}
 	if commands := env.getenv("BROWSER"); commands != "" {
 		return startFirst(strings.Split(commands, ":"), address)
-	}
-	if !hasDisplay(env) {
-		return errors.New("there is no display")
 	}
 	browser.Stdout, browser.Stderr = io.Discard, io.Discard
 	return browser.OpenURL(address)

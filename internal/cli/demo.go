@@ -49,8 +49,6 @@ leaves nothing behind.`,
 	return cmd
 }
 
-func canOpenBrowser(env Env) bool { return env.getenv("BROWSER") != "" || hasDisplay(env) }
-
 // serveDemo runs the peers until the command is interrupted.
 func serveDemo(ctx context.Context, env Env) error {
 	world, err := demo.Start(ctx, demo.Config{
