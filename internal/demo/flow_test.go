@@ -194,6 +194,9 @@ func TestRevocation(t *testing.T) {
 			[]string{"Bad Request invalid_grant", "Unauthorized"}},
 		{"access token goes alone", func(a *app, have tokens) { a.revoke(have.Access) }, []string{"OK ", "Unauthorized"}},
 		{"unknown token", func(a *app, _ tokens) { a.revoke("never issued") }, []string{"OK ", "OK"}},
+		{"forged access token", func(a *app, have tokens) {
+			a.revoke(tamper(a.signIn(demo.Ada()).Access, have.Access))
+		}, []string{"OK ", "OK"}},
 		{"of another client", func(a *app, have tokens) {
 			b := *a
 			b.id = registered(a.t, w).id

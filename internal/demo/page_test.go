@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -112,6 +113,9 @@ func TestFormsAreBound(t *testing.T) {
 	if in.status != http.StatusSeeOther || cookies(victim, a) == before {
 		t.Errorf("login answered %d; the cookie must change with it", in.status)
 	}
+	if resp, _ := get(t, origin(a.issuer)+in.to(), http.Header{"Cookie": {before}}); resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("a cookie from before the login still works: %d", resp.StatusCode)
+	}
 	consent := victim.get(origin(a.issuer) + in.to())
 	allow := url.Values{"request": {request}, "csrf": {consent.csrf()}, "decision": {"allow"}}
 	if consent.csrf() == login.csrf() {
@@ -125,6 +129,19 @@ func TestFormsAreBound(t *testing.T) {
 	}
 	if got := w.IdP.Counts().SignIns; got != 1 {
 		t.Errorf("%d codes issued, want 1", got)
+	}
+}
+
+// TestOldRequests: a tab that was left open cannot be finished the next day.
+func TestOldRequests(t *testing.T) {
+	clock := newClock()
+	w := start(t, demo.Config{Now: clock.Now})
+	a := registered(t, w)
+	b := newBrowser(t)
+	request, login := b.open(a)
+	clock.advance(11 * time.Minute)
+	if got := b.post(a.issuer+"/login", ada(request, login.csrf())); got.status != http.StatusBadRequest {
+		t.Errorf("got %d %q", got.status, got.to())
 	}
 }
 
@@ -224,6 +241,10 @@ func TestHuman(t *testing.T) {
 	}
 	if _, err := (demo.Human{}).SignIn(t.Context(), a.authorizationURL(nil), "nobody", secret.New("")); err == nil {
 		t.Error("somebody who does not exist signed in with an empty password")
+	}
+	w.IdP.AddUser(demo.User{Name: "blank"})
+	if _, err := (demo.Human{}).SignIn(t.Context(), a.authorizationURL(nil), "blank", secret.New("")); err == nil {
+		t.Error("somebody without a password signed in")
 	}
 	if got := w.IdP.Counts().SignIns; got != 0 {
 		t.Errorf("%d codes issued, want 0", got)

@@ -75,7 +75,7 @@ func TestAuthorizationDeadEnds(t *testing.T) {
 func TestLoopbackPorts(t *testing.T) {
 	w := start(t, demo.Config{IdP: demo.IdPConfig{AnyLoopbackPort: true, Clients: []demo.Client{
 		{ID: "loopback", RedirectURIs: []string{"http://127.0.0.1/callback"}},
-		{ID: "web", RedirectURIs: []string{"https://app.example/callback"}},
+		{ID: "web", RedirectURIs: []string{"https://app.example/callback", "http://app.example/callback", "https://127.0.0.1/callback"}},
 	}}})
 	a := newApp(t, w)
 	got := map[string]int{}
@@ -90,9 +90,11 @@ func TestLoopbackPorts(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("statuses (-want +got):\n%s", diff)
 	}
-	resp, _ := get(t, a.authorizationURL(url.Values{"client_id": {"web"}, "redirect_uri": {"https://app.example:5000/callback"}}), nil)
-	if resp.StatusCode != http.StatusBadRequest {
-		t.Errorf("the port of a web client varied: %d", resp.StatusCode)
+	for _, to := range []string{"https://app.example:5000/callback", "http://app.example:5000/callback", "https://127.0.0.1:5000/callback"} {
+		resp, _ := get(t, a.authorizationURL(url.Values{"client_id": {"web"}, "redirect_uri": {to}}), nil)
+		if resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("the port varied in %s: %d", to, resp.StatusCode)
+		}
 	}
 }
 
@@ -265,24 +267,29 @@ func TestClientDocuments(t *testing.T) {
 	a.id = host.URL + "/client.json"
 	good := `{"client_id":"` + a.id + `","client_name":"Doc","redirect_uris":["` + a.redirect +
 		`"],"token_endpoint_auth_method":"none","grant_types":["authorization_code","refresh_token"]}`
-	for name, bad := range map[string]string{
-		"other id":      strings.Replace(good, "client.json", "other.json", 1),
-		"no redirects":  strings.Replace(good, `"`+a.redirect+`"`, "", 1),
-		"confidential":  strings.Replace(good, `"none"`, `"client_secret_basic"`, 1),
-		"script":        strings.Replace(good, a.redirect, "javascript:alert(1)", 1),
-		"other address": strings.Replace(good, a.redirect, "http://127.0.0.1:1/callback", 1),
-		"too long":      strings.Replace(good, "Doc", strings.Repeat("D", 6000), 1),
-		"not json":      "<html>",
+	const unusable, unregistered = "metadata document cannot be used", "redirect URI is not registered"
+	moved := url.Values{"client_id": {host.URL + "/moved"}}
+	for name, tt := range map[string]struct {
+		document string
+		change   url.Values
+		want     string
+	}{
+		"other id":      {strings.Replace(good, "client.json", "other.json", 1), nil, unusable},
+		"no redirects":  {strings.Replace(good, `"`+a.redirect+`"`, "", 1), nil, unusable},
+		"confidential":  {strings.Replace(good, `"none"`, `"client_secret_basic"`, 1), nil, unusable},
+		"script":        {strings.Replace(good, a.redirect, "javascript:alert(1)", 1), nil, unusable},
+		"too long":      {strings.Replace(good, "Doc", strings.Repeat("D", 6000), 1), nil, unusable},
+		"not json":      {"<html>", nil, unusable},
+		"redirected":    {strings.Replace(good, "client.json", "moved", 1), moved, unusable},
+		"other address": {strings.Replace(good, a.redirect, "http://127.0.0.1:1/callback", 1), nil, unregistered},
 	} {
-		document = bad
-		if resp, _ := get(t, a.authorizationURL(nil), nil); resp.StatusCode != http.StatusBadRequest {
-			t.Errorf("%s: got %d", name, resp.StatusCode)
+		document = tt.document
+		resp, body := get(t, a.authorizationURL(tt.change), nil)
+		if resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(body), tt.want) {
+			t.Errorf("%s: got %d %s", name, resp.StatusCode, body)
 		}
 	}
 	document = good
-	if resp, _ := get(t, a.authorizationURL(url.Values{"client_id": {host.URL + "/moved"}}), nil); resp.StatusCode != http.StatusBadRequest {
-		t.Errorf("behind a redirect: got %d", resp.StatusCode)
-	}
 	if have := a.signIn(demo.Ada()); have.Refresh == "" {
 		t.Error("no refresh token for a client with a document")
 	}

@@ -269,6 +269,7 @@ func TestSessions(t *testing.T) {
 	if err := second.Close(); err != nil {
 		t.Errorf("close: %v", err)
 	}
+	do(t, newRequest(t, http.MethodDelete, w.URL(), "", http.Header{"Mcp-Session-Id": {"guess"}}))
 	got := w.Server.Counts()
 	if got.Opened != 2 || got.Deleted != 1 {
 		t.Errorf("opened %d, deleted %d, want 2 and 1", got.Opened, got.Deleted)
