@@ -106,7 +106,7 @@ func busy(c CallbackConfig, err error) error {
 		err = op.Err
 	}
 	return hint(fmt.Errorf("listen for the sign-in at %s: %w", c.uri(0), err),
-		"another sign-in may be under way; finish it, or choose another registered port for the callback")
+		"another sign-in may be under way: finish it, or choose another registered port with --callback-port")
 }
 
 // close frees the port.

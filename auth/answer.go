@@ -1,0 +1,78 @@
+package auth
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"drawbridge/tokenstore"
+)
+
+// Limits of the callback's server. The browser is on this machine.
+const (
+	callbackReadTimeout = 5 * time.Second
+	callbackHeaderBytes = 32 << 10
+)
+
+func (s *Session) callbackServer(p *signIn) *http.Server {
+	return &http.Server{
+		Handler:        http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.answerBrowser(w, r, p) }),
+		ReadTimeout:    callbackReadTimeout,
+		WriteTimeout:   renewLimit + callbackReadTimeout, // the code is exchanged before the page is written
+		MaxHeaderBytes: callbackHeaderBytes,
+		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// answerBrowser handles one request to the open port. All but the awaited response change nothing.
+func (s *Session) answerBrowser(w http.ResponseWriter, r *http.Request, p *signIn) {
+	resp, err := p.callback.read(r)
+	if err != nil {
+		s.reject(w, p, err)
+		return
+	}
+	if !p.taken.CompareAndSwap(false, true) {
+		page{Title: "Already done", Text: "This sign-in has ended. You can close this tab."}.show(w, http.StatusBadRequest)
+		return
+	}
+	c, err := s.complete(p, resp)
+	p.credential = c
+	s.pageFor(c, err).show(w, statusFor(err))
+	_ = http.NewResponseController(w).Flush() // the process may end right after; the browser may be gone
+	p.outcome <- err
+}
+
+func (s *Session) reject(w http.ResponseWriter, p *signIn, err error) {
+	var rej *rejection
+	if !errors.As(err, &rej) {
+		rej = &rejection{status: http.StatusBadRequest, reason: "not understood"}
+	}
+	s.log.Warn("request to the sign-in port ignored", "reason", rej.reason)
+	if rej.mixUp {
+		p.mixUp.Store(rej)
+		s.cfg.Notice("an answer to the sign-in was refused: " + rej.reason)
+	}
+	page{Title: "Not this sign-in", Text: "Nothing was changed: " + rej.reason + "."}.show(w, rej.status)
+}
+
+func (s *Session) pageFor(c tokenstore.Credential, err error) page {
+	if err != nil {
+		return page{Title: "Sign-in failed", Text: err.Error(), Server: s.server.Host}
+	}
+	return page{
+		Title: "You are signed in", Text: "You can close this tab and go back to your work.", Good: true,
+		Server: s.cfg.ServerURL, Account: c.Subject, Scopes: c.Scopes,
+	}
+}
+
+func statusFor(err error) int {
+	var refusal *OAuthError
+	switch {
+	case err == nil:
+		return http.StatusOK
+	case errors.As(err, &refusal) && refusal.Status == 0:
+		return http.StatusForbidden // the identity provider said no at the redirect
+	}
+	return http.StatusBadGateway
+}

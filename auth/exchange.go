@@ -1,0 +1,87 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"drawbridge/internal/secret"
+	"drawbridge/tokenstore"
+)
+
+// completeLimit bounds the exchange and the save; nobody can take them over.
+const completeLimit = renewLimit
+
+// complete turns the response into a stored credential.
+func (s *Session) complete(p *signIn, r response) (tokenstore.Credential, error) {
+	none, issuer := tokenstore.Credential{}, p.target.as.Issuer
+	ctx, cancel := context.WithTimeout(s.ctx, completeLimit)
+	defer cancel()
+	if r.err != nil {
+		return none, fmt.Errorf("sign-in at %s: %w", quoted(issuer), r.err)
+	}
+	if err := s.pin(ctx, issuer); err != nil {
+		return none, err
+	}
+	t, err := s.exchange(ctx, p, r.code)
+	if err != nil {
+		return none, fmt.Errorf("sign-in at %s: %w", quoted(issuer), err)
+	}
+	c := s.credentialFor(p, t)
+	if err := s.land(context.WithoutCancel(ctx), c); err != nil {
+		return none, err
+	}
+	return c, nil
+}
+
+// exchange redeems the code (RFC 6749 section 4.1.3, RFC 7636 section 4.5), once.
+func (s *Session) exchange(ctx context.Context, p *signIn, code secret.Text) (tokens, error) {
+	form := url.Values{
+		"grant_type":    {"authorization_code"},
+		"code":          {code.Reveal()},
+		"redirect_uri":  {p.landing.uri},
+		"code_verifier": {p.verifier.Reveal()},
+		"resource":      {p.target.resource},
+	}
+	t, err := s.fetch.redeem(ctx, p.target.as.TokenEndpoint, p.client, form, s.cfg.Issuer != "")
+	var refusal *OAuthError
+	if errors.As(err, &refusal) && refusal.Code == "invalid_client" {
+		s.forgetRegistration(ctx, tokenstore.Credential{Issuer: p.target.as.Issuer, Client: p.client})
+	}
+	return t, err
+}
+
+func (s *Session) credentialFor(p *signIn, t tokens) tokenstore.Credential {
+	now, as := s.now(), p.target.as
+	scopes := t.scopes
+	if scopes == nil {
+		scopes = p.scopes // RFC 6749 section 5.1: left out when it is what was asked for
+	}
+	return tokenstore.Credential{
+		ServerURL: s.cfg.ServerURL, Profile: s.cfg.Profile,
+		Resource: p.target.resource, Issuer: as.Issuer, Subject: t.account, Client: p.client,
+		TokenEndpoint: as.TokenEndpoint, RevocationEndpoint: as.RevocationEndpoint,
+		AccessToken: t.access, TokenType: "Bearer", RefreshToken: t.refresh, Scopes: scopes,
+		IssuedAt: now, Expiry: expiry(now, t.lifetime),
+	}
+}
+
+// land stores the credential and then lets it be used. The refresh lock keeps another process, which may be renewing
+// the sign-in that this one replaces, from writing over it.
+func (s *Session) land(ctx context.Context, c tokenstore.Credential) error {
+	ctx, cancel := context.WithTimeout(ctx, lockWait+storeLimit)
+	defer cancel()
+	unlock, err := s.lock(ctx, "refresh", s.name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := s.save(ctx, c); err != nil {
+		return err
+	}
+	s.adopt(c, false)
+	s.log.Info("signed in", "issuer", printable(c.Issuer), "scopes", printable(strings.Join(c.Scopes, " ")))
+	return nil
+}
