@@ -421,6 +421,39 @@ func TestLogin(t *testing.T) {
 	st.mustCall(s)
 }
 
+// TestLoginAtAnOpenServer says that none is needed.
+func TestLoginAtAnOpenServer(t *testing.T) {
+	st := newStage(t, func(c *demo.Config) { c.Server.Open, c.Server.Metadata = true, demo.MetadataNowhere })
+	st.Server.SetIntercept(func(w http.ResponseWriter, r *http.Request) bool {
+		answerStatus(map[bool]int{true: 200, false: 404}[r.URL.Path == "/mcp"], "")(w, r)
+		return true
+	})
+	_, err := st.session().SignIn(t.Context())
+	wantError(t, err, "answers without a sign-in")
+}
+
+// TestLoginAtASilentServer goes on to the well-known places when the server's stream says nothing.
+func TestLoginAtASilentServer(t *testing.T) {
+	st := newStage(t)
+	release := make(chan struct{})
+	st.Server.SetIntercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet && r.URL.Path == "/mcp" {
+			<-release
+		}
+		return false
+	})
+	s := st.session()
+	s.fetch.get.Timeout = 100 * time.Millisecond
+	_, err := s.probe(t.Context())
+	close(release)
+	wantError(t, err, "")
+	if err := st.Server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.SignIn(t.Context())
+	wantError(t, err, "ask the server for its sign-in")
+}
+
 // TestLoginLeftEarly leaves the sign-in under way.
 func TestLoginLeftEarly(t *testing.T) {
 	st := newStage(t)
