@@ -53,7 +53,12 @@ func (s *Session) reject(w http.ResponseWriter, p *signIn, err error) {
 		p.mixUp.Store(rej)
 		s.cfg.Notice("an answer to the sign-in was refused: " + rej.reason)
 	}
-	page{Title: "Not this sign-in", Text: "Nothing was changed: " + rej.reason + "."}.show(w, rej.status)
+	text := "Nothing was changed: " + rej.reason + "."
+	if rej.hint != "" {
+		s.cfg.Notice("hint: " + rej.hint)
+		text += " Hint: " + rej.hint + "."
+	}
+	page{Title: "Not this sign-in", Text: text}.show(w, rej.status)
 }
 
 func (s *Session) pageFor(c tokenstore.Credential, err error) page {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"strings"
 
@@ -47,8 +48,8 @@ func (s *Session) exchange(ctx context.Context, p *signIn, code secret.Text) (to
 		"code":          {code.Reveal()},
 		"redirect_uri":  {p.landing.uri},
 		"code_verifier": {p.verifier.Reveal()},
-		"resource":      {p.target.resource},
 	}
+	maps.Copy(form, p.phrasing.token)
 	t, err := s.fetch.redeem(ctx, p.target.as.TokenEndpoint, p.client, form, s.cfg.Issuer != "")
 	var refusal *OAuthError
 	if errors.As(err, &refusal) && refusal.Code == "invalid_client" {
@@ -61,11 +62,11 @@ func (s *Session) credentialFor(p *signIn, t tokens) tokenstore.Credential {
 	now, as := s.now(), p.target.as
 	scopes := t.scopes
 	if scopes == nil {
-		scopes = p.scopes // RFC 6749 section 5.1: left out when it is what was asked for
+		scopes = p.phrasing.scopes // RFC 6749 section 5.1: left out when it is what was asked for
 	}
 	return tokenstore.Credential{
 		ServerURL: s.cfg.ServerURL, Profile: s.cfg.Profile,
-		Resource: p.target.resource, Issuer: as.Issuer, Subject: t.account, Client: p.client,
+		Resource: p.target.resource, Issuer: as.Issuer, Subject: t.account, Client: p.client, IdP: p.phrasing.record(),
 		TokenEndpoint: as.TokenEndpoint, RevocationEndpoint: as.RevocationEndpoint,
 		AccessToken: t.access, TokenType: "Bearer", RefreshToken: t.refresh, Scopes: scopes,
 		IssuedAt: now, Expiry: expiry(now, t.lifetime),

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +24,7 @@ type signIn struct {
 	landing  *landing
 	callback callback
 	verifier secret.Text // PKCE (RFC 7636)
-	scopes   []string    // asked for
+	phrasing phrasing
 	url      string
 	reason   string
 	deadline time.Time
@@ -162,7 +161,7 @@ func (s *Session) prepare(t target, client tokenstore.Client, at *landing, w wan
 	p := &signIn{
 		target: t, client: client, landing: at, callback: cb,
 		verifier: secret.New(oauth2.GenerateVerifier()),
-		scopes:   s.chooseScopes(w, t),
+		phrasing: s.phrase(t, w),
 		reason:   w.reason,
 		deadline: s.cfg.Now().Add(s.cfg.LoginTimeout),
 		outcome:  make(chan error, 1),
@@ -173,22 +172,24 @@ func (s *Session) prepare(t target, client tokenstore.Client, at *landing, w wan
 	return p, nil
 }
 
-// authorizationURL is RFC 6749 section 4.1.1 with PKCE and the resource (RFC 8707).
+// authorizationURL is RFC 6749 section 4.1.1 with PKCE, and what the phrasing adds.
 func (p *signIn) authorizationURL() string {
 	config := oauth2.Config{
 		ClientID:    p.client.ID,
 		Endpoint:    oauth2.Endpoint{AuthURL: p.target.as.AuthorizationEndpoint},
 		RedirectURL: p.landing.uri,
-		Scopes:      p.scopes,
+		Scopes:      p.phrasing.scopes,
 	}
-	return config.AuthCodeURL(p.callback.state.Reveal(),
-		oauth2.S256ChallengeOption(p.verifier.Reveal()),
-		oauth2.SetAuthURLParam("resource", p.target.resource))
+	var options []oauth2.AuthCodeOption
+	for name := range p.phrasing.authorize {
+		options = append(options, oauth2.SetAuthURLParam(name, p.phrasing.authorize.Get(name)))
+	}
+	options = append(options, oauth2.S256ChallengeOption(p.verifier.Reveal())) // last: nothing comes in its place
+	return config.AuthCodeURL(p.callback.state.Reveal(), options...)
 }
 
 // chooseScopes follows MCP 2025-11-25 "Scope Selection Strategy": the challenge's scopes, else all that the resource
-// supports, else none; a configured list narrows that. offline_access is added where the authorization server has it,
-// so that it gives a refresh token.
+// supports, else none; a configured list narrows that.
 func (s *Session) chooseScopes(w want, t target) []string {
 	scopes := w.wanted.scopes
 	if len(scopes) == 0 {
@@ -197,11 +198,7 @@ func (s *Session) chooseScopes(w want, t target) []string {
 	if len(s.cfg.Scopes) > 0 {
 		scopes = s.cfg.Scopes
 	}
-	scopes = union(w.have, scopes)
-	if len(scopes) > 0 && slices.Contains(t.as.ScopesSupported, "offline_access") {
-		scopes = union(scopes, []string{"offline_access"})
-	}
-	return scopes
+	return union(w.have, scopes)
 }
 
 // show tells the human where to go, and opens a browser if there is one.
@@ -265,6 +262,9 @@ func (s *Session) expired(p *signIn) error {
 	err := fmt.Errorf("nobody signed in at %s within %v", quoted(p.target.as.Issuer), s.cfg.LoginTimeout)
 	if mixUp := p.mixUp.Load(); mixUp != nil {
 		err = fmt.Errorf("sign-in at %s: %w", quoted(p.target.as.Issuer), mixUp)
+	}
+	if mixUp := p.mixUp.Load(); mixUp != nil && mixUp.hint != "" {
+		return hint(err, "%s", mixUp.hint)
 	}
 	return hint(err, "the next call or `drawbridge login %s` starts another sign-in", s.cfg.ServerURL)
 }
