@@ -103,9 +103,12 @@ type Session struct {
 	cfg    Config // defaults filled in
 	server *url.URL
 	name   tokenstore.Name // of the credential
-	log    *slog.Logger
-	fetch  *fetcher
-	disco  *discovery
+
+	pendingName tokenstore.Name // of the sign-in under way
+
+	log   *slog.Logger
+	fetch *fetcher
+	disco *discovery
 
 	// One load, one refresh and one start of a sign-in at a time, shared by everybody who needs its result.
 	flights singleflight.Group
@@ -158,7 +161,11 @@ func New(cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{cfg: cfg, server: server, name: name, log: cfg.Log}
+	pendingName, err := tokenstore.SignInName(cfg.ServerURL, cfg.Profile)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{cfg: cfg, server: server, name: name, pendingName: pendingName, log: cfg.Log}
 	r := &reach{server: server, lookup: net.DefaultResolver.LookupNetIP}
 	s.fetch = newFetcher(cfg.HTTP.Transport, r, cfg.Log)
 	s.disco = &discovery{server: server, issuer: cfg.Issuer, fetch: s.fetch, log: cfg.Log}
@@ -282,6 +289,7 @@ func (s *Session) SignIn(ctx context.Context) (tokenstore.Credential, error) {
 			return tokenstore.Credential{}, err
 		}
 	}
+	p.again.Store(true) // the human asked for it
 	p.present()
 	select {
 	case <-p.done:

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,7 +26,10 @@ type signIn struct {
 	url      string
 	reason   string
 	deadline time.Time
-	present  func() // once
+	present  func()      // once
+	again    atomic.Bool // open a tab though one was opened before: the human asked for it
+	recorded bool        // other processes can find it in the store
+	unlock   func()      // of the lock that makes this process the leader; nil for a follower
 
 	// taken is set by whoever decides the outcome: the one valid response, or the end of the time.
 	taken   atomic.Bool
@@ -125,28 +127,6 @@ func (s *Session) probe(ctx context.Context) (wanted, error) {
 	return readChallenge(resp.Header), nil
 }
 
-// begin does everything up to the URL: discovery, client identity, open port. ctx bounds that; the sign-in itself ends
-// with its deadline or the session.
-func (s *Session) begin(ctx context.Context, w want) (*signIn, error) {
-	t, err := s.disco.find(ctx, w.wanted)
-	if err != nil {
-		return nil, fmt.Errorf("find out where to sign in: %w", err)
-	}
-	client, at, err := s.identify(ctx, t.as)
-	if err != nil {
-		return nil, fmt.Errorf("prepare the sign-in: %w", err)
-	}
-	p, err := s.prepare(t, client, at, w)
-	if err != nil {
-		at.close()
-		return nil, err
-	}
-	s.update(func(st *state) { st.pending = p })
-	s.log.Info("sign-in started", "issuer", printable(t.as.Issuer), "deadline", p.deadline)
-	go s.run(p)
-	return p, nil
-}
-
 func (s *Session) prepare(t target, client tokenstore.Client, at *landing, w want) (*signIn, error) {
 	state := secret.New(oauth2.GenerateVerifier()) // 32 random bytes
 	cb, err := newCallback(at.uri, state, t.as)
@@ -163,7 +143,7 @@ func (s *Session) prepare(t target, client tokenstore.Client, at *landing, w wan
 		done:     make(chan struct{}),
 	}
 	p.url = p.authorizationURL()
-	p.present = sync.OnceFunc(func() { s.show(p) })
+	p.present = s.presenter(p)
 	return p, nil
 }
 
@@ -198,12 +178,8 @@ func (s *Session) chooseScopes(w want, t target) []string {
 	return scopes
 }
 
-// show tells the human where to go, and opens a browser if there is one.
+// show opens a browser and says so, in case none appears.
 func (s *Session) show(p *signIn) {
-	if s.cfg.Open == nil {
-		s.cfg.Notice("to sign in to " + s.server.Host + ", open " + p.url)
-		return
-	}
 	s.cfg.Notice("opening a browser to sign in to " + s.server.Host + "; if none appears, open " + p.url)
 	go func() { // an opener may wait for the browser to be closed
 		if err := s.cfg.Open(p.url); err != nil {
@@ -218,12 +194,10 @@ func (s *Session) run(p *signIn) {
 	for _, ln := range p.landing.listeners {
 		go func() { _ = srv.Serve(ln) }() // ends with ErrServerClosed or the closed listener
 	}
-	err := s.await(p)
+	p.err = s.await(p)
 	p.landing.close()
-	p.err = err
-	s.update(func(st *state) { st.pending = nil })
-	close(p.done)
-	s.log.Info("sign-in ended", "issuer", printable(p.target.as.Issuer), "ok", err == nil)
+	s.closeRecord(p, p.err)
+	s.conclude(p)
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
 	if srv.Shutdown(ctx) != nil {
@@ -233,7 +207,7 @@ func (s *Session) run(p *signIn) {
 
 // await returns the outcome of p. Once a valid response has been taken, its outcome is waited for, which is bounded.
 func (s *Session) await(p *signIn) error {
-	timeout := time.NewTimer(s.cfg.LoginTimeout)
+	timeout := time.NewTimer(p.deadline.Sub(s.cfg.Now()))
 	defer timeout.Stop()
 	var late error
 	select {

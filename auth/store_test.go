@@ -208,3 +208,16 @@ func TestWithdrawnRecord(t *testing.T) {
 	st.mustCall(s)
 	st.wantTally(tally{Tabs: 2, SignIns: 2, Registrations: 1})
 }
+
+// refusingSignIns is a store that keeps no sign-ins under way.
+type refusingSignIns struct {
+	tokenstore.Store
+	on *atomic.Bool
+}
+
+func (r refusingSignIns) Save(ctx context.Context, name tokenstore.Name, item secret.Text) error {
+	if r.on.Load() && name.Kind() == tokenstore.KindSignIn {
+		return errors.New("refused by the test")
+	}
+	return r.Store.Save(ctx, name, item)
+}
