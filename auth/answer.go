@@ -19,7 +19,7 @@ func (s *Session) callbackServer(p *signIn) *http.Server {
 	return &http.Server{
 		Handler:        http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.answerBrowser(w, r, p) }),
 		ReadTimeout:    callbackReadTimeout,
-		WriteTimeout:   renewLimit + callbackReadTimeout, // the code is exchanged before the page is written
+		WriteTimeout:   callbackReadTimeout + exchangeLimit + landLimit, // both come before the page
 		MaxHeaderBytes: callbackHeaderBytes,
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}

@@ -106,12 +106,19 @@ func scrub(s string, hidden secret.Text) string {
 
 func quoted(s string) string { return strconv.Quote(printable(s)) }
 
+// errMalformed stands in for what net/http says about a broken answer, because that quotes the answer, in which a server
+// may echo a token.
+var errMalformed = errors.New("the answer is malformed HTTP")
+
 // netCause drops the URL that net/http puts before a cause: the caller has named the place already, and a URL may
 // carry a query.
 func netCause(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
-		return u.Err
+		err = u.Err
+	}
+	if strings.Contains(err.Error(), "malformed") {
+		return errMalformed
 	}
 	return err
 }

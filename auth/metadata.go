@@ -64,6 +64,10 @@ func (d *discovery) withoutResource(ctx context.Context, w wanted, cause error) 
 	home := origin(d.server)
 	d.log.Info("no protected resource metadata: trying the server's origin as MCP 2025-03-26 has it", "issuer", home)
 	as, err := d.serverMetadata(ctx, home, home, home+"/")
+	if err != nil && w.open {
+		return target{}, hint(fmt.Errorf("the server answers without a sign-in and names no authorization server: %w", cause),
+			"it does not seem to need a sign-in: use it as it is")
+	}
 	if err != nil {
 		return target{}, hint(fmt.Errorf("the server names no authorization server: %w; %w", cause, err),
 			"name it with --issuer URL, or give the server a key with --header 'Name: value'")

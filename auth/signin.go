@@ -2,7 +2,9 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -117,12 +119,16 @@ func (s *Session) probe(ctx context.Context) (wanted, error) {
 	}
 	req.Header.Set("Accept", "application/json, text/event-stream")
 	resp, err := s.fetch.get.Do(req)
-	if err != nil {
+	var slow net.Error
+	switch {
+	case errors.As(err, &slow) && slow.Timeout() && ctx.Err() == nil:
+		return wanted{bearer: true}, nil // a stream that says nothing before its first event
+	case err != nil:
 		return wanted{}, hint(fmt.Errorf("ask the server for its sign-in: %w", netCause(err)), "check the URL and the network")
 	}
 	defer resp.Body.Close() // unread: it may be a stream without end
 	if resp.StatusCode != http.StatusUnauthorized {
-		return wanted{bearer: true}, nil
+		return wanted{bearer: true, open: resp.StatusCode < 300}, nil
 	}
 	return readChallenge(resp.Header), nil
 }
