@@ -110,8 +110,13 @@ func (s *Session) Authorize(req *http.Request) error {
 	if h.token().IsZero() {
 		return nil
 	}
-	if h, err = s.fresh(req.Context(), h); err != nil || h.token().IsZero() {
+	if !s.mayRenew(req) {
+		h = ifAlive(h, s.now())
+	} else if h, err = s.fresh(req.Context(), h); err != nil {
 		return err
+	}
+	if h.token().IsZero() {
+		return nil
 	}
 	req.Header.Set("Authorization", "Bearer "+h.token().Reveal())
 	return nil
@@ -153,9 +158,11 @@ func (s *Session) Credential(ctx context.Context) (tokenstore.Credential, error)
 // closeLimit bounds how long Close waits for the port to be free.
 const closeLimit = time.Second
 
-// Close ends a pending sign-in and frees its port. Authorize and Challenged still work afterwards, but start no other.
+// Close ends a pending sign-in and frees its port, and lets a renewal under way end. Authorize and Challenged still work
+// afterwards, but start no other sign-in. It may be called more than once.
 func (s *Session) Close() {
 	s.cancel()
+	s.finishRenewal()
 	if p := s.view().pending; p != nil {
 		select {
 		case <-p.done:

@@ -266,6 +266,16 @@ func (p *pump) cutFault(cause error) error {
 		hint: "check whether it took effect before you try again"}
 }
 
+// handshakeFault is err as a failure to connect: whether initialize was executed is of no interest, it can be sent again.
+func (p *pump) handshakeFault(err error) error {
+	var f *fault
+	if !errors.As(err, &f) || f.code != codeUnknown {
+		return err
+	}
+	return &fault{code: codeUnreachable, kind: "unreachable", cause: f.cause, text: "the handshake with " + p.up.host + " broke off",
+		hint: "try again; if it stays so, the server or a proxy on the way cuts connections"}
+}
+
 // snippetLimit is how much foreign text an error quotes, in bytes.
 const snippetLimit = 200
 

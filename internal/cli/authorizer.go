@@ -21,6 +21,9 @@ type signedIn struct {
 // Authorize implements [bridge.Authorizer].
 func (a signedIn) Authorize(req *http.Request) error {
 	setHeaders(req, a.headers)
+	if bridge.IsBackground(req.Context()) {
+		*req = *req.WithContext(auth.Background(req.Context()))
+	}
 	return a.session.Authorize(req)
 }
 
