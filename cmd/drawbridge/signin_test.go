@@ -89,7 +89,7 @@ func TestRevoked(t *testing.T) {
 func TestDeactivated(t *testing.T) {
 	p := newPlace(t, demo.Config{})
 	p.do("login", p.world.URL())
-	w := p.start("--login-timeout", "2s", p.world.URL())
+	w := p.start()
 	w.send(initialize, initialized, callWhoami)
 	if m := w.answer(`"whoami"`); m.Error != nil {
 		t.Fatalf("before: %+v", m.Error)
@@ -110,6 +110,9 @@ func TestDeactivated(t *testing.T) {
 	out, err := p.try("status", p.world.URL(), "--json")
 	if json.Unmarshal([]byte(out), &status) != nil || status.SignedIn || err == nil {
 		t.Errorf("status: %v\n%s", err, out)
+	}
+	if left := len(p.stored()); left != 1 {
+		t.Errorf("the store still holds %d records, want the registration alone", left)
 	}
 	w.send(ping)
 	w.answer(`"ping"`)
