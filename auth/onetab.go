@@ -118,6 +118,7 @@ func (s *Session) startOver(ctx context.Context, w want, opened []time.Time) (*s
 		at.close()
 		return nil, err
 	}
+	s.startDevice(ctx, p)
 	rec := s.recordOf(p)
 	rec.Opened = opened
 	err = tokenstore.SavePendingSignIn(ctx, s.cfg.Store, rec)
@@ -165,6 +166,7 @@ func (s *Session) fromRecord(rec tokenstore.PendingSignIn) *signIn {
 			Issuer: rec.Issuer, IssAdvertised: rec.IssAdvertised, TokenEndpoint: rec.TokenEndpoint, RevocationEndpoint: rec.RevocationEndpoint,
 		}},
 		client: rec.Client, verifier: rec.Verifier, scopes: rec.Scopes, url: rec.URL, reason: rec.Reason, deadline: rec.Deadline,
+		redirectURI: rec.RedirectURI, device: rec.Device,
 		outcome: make(chan error, 1), done: make(chan struct{}), recorded: true,
 	}
 	p.present = s.presenter(p)
@@ -176,7 +178,7 @@ func (s *Session) recordOf(p *signIn) tokenstore.PendingSignIn {
 		ServerURL: s.cfg.ServerURL, Profile: s.cfg.Profile,
 		Resource: p.target.resource, Issuer: p.target.as.Issuer, IssAdvertised: p.target.as.IssAdvertised,
 		TokenEndpoint: p.target.as.TokenEndpoint, RevocationEndpoint: p.target.as.RevocationEndpoint, Client: p.client,
-		URL: p.url, RedirectURI: p.landing.uri, State: p.callback.state, Verifier: p.verifier,
+		URL: p.url, Device: p.device, RedirectURI: p.redirectURI, State: p.callback.state, Verifier: p.verifier,
 		Scopes: p.scopes, Reason: p.reason, Deadline: p.deadline.UTC().Round(0),
 	}
 }
@@ -208,6 +210,11 @@ func (s *Session) amend(p *signIn, change func(*tokenstore.PendingSignIn) bool) 
 		s.log.Warn("the recorded sign-in could not be changed", "cause", err)
 	}
 	return true
+}
+
+// markTaken records that the answer of p arrived, so that no other process waits for it.
+func (s *Session) markTaken(p *signIn) {
+	s.amend(p, func(rec *tokenstore.PendingSignIn) bool { rec.Taken = true; return true })
 }
 
 // closeRecord writes how p ended. The record of a process that is ending stays as it is, for the next one.
@@ -296,7 +303,7 @@ func (s *Session) conclude(p *signIn) {
 func (s *Session) presenter(p *signIn) func() {
 	return sync.OnceFunc(func() {
 		if s.cfg.Open == nil {
-			s.cfg.Notice("to sign in to " + s.server.Host + ", open " + p.url)
+			s.explain(p)
 			return
 		}
 		go s.openTab(p)

@@ -59,11 +59,19 @@ const (
 // SignIn is a sign-in that waits for a human.
 type SignIn struct {
 	URL      string          // the page to open; it carries no secret that outlives the sign-in
+	Device   DeviceCode      // another way in, for a browser on any device; zero where there is none
 	Reason   string          // why it is needed, in a sentence; "" on a first sign-in
 	Deadline time.Time       // when it ends by itself
 	Done     <-chan struct{} // closed when it ended, whatever the outcome
 	Err      func() error    // after Done: nil, or why it failed
 	Present  func()          // shows URL to the human, once however often it is called; does not block
+}
+
+// DeviceCode is a way to sign in on another device (RFC 8628).
+type DeviceCode struct {
+	UserCode    string // what the human types
+	URI         string // where
+	CompleteURI string // the same with the code in it; may be ""
 }
 
 // New checks cfg. It neither reads the store nor talks to anyone.

@@ -26,6 +26,10 @@ type signIn struct {
 	verifier secret.Text // PKCE (RFC 7636)
 	scopes   []string    // asked for
 	url      string
+
+	redirectURI string
+	device      tokenstore.Device // zero where there is none
+
 	reason   string
 	deadline time.Time
 	present  func()      // once
@@ -47,7 +51,8 @@ type signIn struct {
 // public is what others may know of it.
 func (p *signIn) public() SignIn {
 	return SignIn{
-		URL: p.url, Reason: p.reason, Deadline: p.deadline, Done: p.done,
+		URL: p.url, Device: DeviceCode{p.device.UserCode, p.device.URI, p.device.CompleteURI},
+		Reason: p.reason, Deadline: p.deadline, Done: p.done,
 		Err: func() error { return p.err }, Present: p.present,
 	}
 }
@@ -141,12 +146,13 @@ func (s *Session) prepare(t target, client tokenstore.Client, at *landing, w wan
 	}
 	p := &signIn{
 		target: t, client: client, landing: at, callback: cb,
-		verifier: secret.New(oauth2.GenerateVerifier()),
-		scopes:   s.chooseScopes(w, t),
-		reason:   w.reason,
-		deadline: s.cfg.Now().Add(s.cfg.LoginTimeout),
-		outcome:  make(chan error, 1),
-		done:     make(chan struct{}),
+		verifier:    secret.New(oauth2.GenerateVerifier()),
+		scopes:      s.chooseScopes(w, t),
+		reason:      w.reason,
+		deadline:    s.cfg.Now().Add(s.cfg.LoginTimeout),
+		redirectURI: at.uri,
+		outcome:     make(chan error, 1),
+		done:        make(chan struct{}),
 	}
 	p.url = p.authorizationURL()
 	p.present = s.presenter(p)
@@ -158,7 +164,7 @@ func (p *signIn) authorizationURL() string {
 	config := oauth2.Config{
 		ClientID:    p.client.ID,
 		Endpoint:    oauth2.Endpoint{AuthURL: p.target.as.AuthorizationEndpoint},
-		RedirectURL: p.landing.uri,
+		RedirectURL: p.redirectURI,
 		Scopes:      p.scopes,
 	}
 	return config.AuthCodeURL(p.callback.state.Reveal(),
@@ -199,6 +205,9 @@ func (s *Session) run(p *signIn) {
 	srv := s.callbackServer(p)
 	for _, ln := range p.landing.listeners {
 		go func() { _ = srv.Serve(ln) }() // ends with ErrServerClosed or the closed listener
+	}
+	if !p.device.Code.IsZero() {
+		go s.pollDevice(p)
 	}
 	p.err = s.await(p)
 	p.landing.close()

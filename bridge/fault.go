@@ -155,6 +155,9 @@ func authFault(err error) error {
 func signInFault(s SignIn) *fault {
 	f := &fault{code: codeSignIn, kind: "sign_in_required", text: "a person has to sign in first", url: s.URL,
 		hint: "open " + s.URL + " in a browser, sign in, then try again"}
+	if s.Other != "" {
+		f.hint += "; or " + s.Other
+	}
 	if s.Reason != "" {
 		f.cause = errors.New(s.Reason)
 	}

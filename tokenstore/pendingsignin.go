@@ -26,6 +26,7 @@ type PendingSignIn struct {
 	Client             Client
 
 	URL         string // what the human opens
+	Device      Device // another way in; zero where there is none
 	RedirectURI string
 	State       secret.Text
 	Verifier    secret.Text // PKCE (RFC 7636)
@@ -38,6 +39,14 @@ type PendingSignIn struct {
 	Outcome   string
 
 	Opened []time.Time // tabs opened for this server lately, over several sign-ins
+}
+
+// Device is a device authorization under way (RFC 8628).
+type Device struct {
+	Code                       secret.Text
+	UserCode, URI, CompleteURI string
+	Interval                   time.Duration
+	Expiry                     time.Time
 }
 
 // Outcomes of a sign-in that ended; any other text is why it failed.
@@ -91,6 +100,7 @@ type wirePending struct {
 	RevocationEndpoint string      `json:"revocation_endpoint,omitempty"`
 	Client             wireClient  `json:"client"`
 	URL                string      `json:"url,omitempty"`
+	Device             wireDevice  `json:"device,omitzero"`
 	RedirectURI        string      `json:"redirect_uri,omitempty"`
 	State              string      `json:"state,omitempty"`
 	Verifier           string      `json:"verifier,omitempty"`
@@ -103,12 +113,22 @@ type wirePending struct {
 	Opened             []time.Time `json:"opened,omitempty"`
 }
 
+type wireDevice struct {
+	Code        string        `json:"code,omitempty"`
+	UserCode    string        `json:"user_code,omitempty"`
+	URI         string        `json:"uri,omitempty"`
+	CompleteURI string        `json:"complete_uri,omitempty"`
+	Interval    time.Duration `json:"interval_ns,omitempty"`
+	Expiry      time.Time     `json:"expiry,omitzero"`
+}
+
 func pendingToWire(p PendingSignIn) wirePending {
 	return wirePending{
 		envelope: envelope{recordVersion, KindSignIn}, ServerURL: p.ServerURL, Profile: p.Profile,
 		Resource: p.Resource, Issuer: p.Issuer, IssAdvertised: p.IssAdvertised,
 		TokenEndpoint: p.TokenEndpoint, RevocationEndpoint: p.RevocationEndpoint, Client: clientToWire(p.Client),
-		URL: p.URL, RedirectURI: p.RedirectURI, State: p.State.Reveal(), Verifier: p.Verifier.Reveal(),
+		URL: p.URL, Device: wireDevice{p.Device.Code.Reveal(), p.Device.UserCode, p.Device.URI, p.Device.CompleteURI, p.Device.Interval, p.Device.Expiry},
+		RedirectURI: p.RedirectURI, State: p.State.Reveal(), Verifier: p.Verifier.Reveal(),
 		Scopes: p.Scopes, Reason: p.Reason, Deadline: p.Deadline.UTC(),
 		Presented: p.Presented, Taken: p.Taken, Outcome: p.Outcome, Opened: p.Opened,
 	}
@@ -119,7 +139,8 @@ func (w wirePending) pending() PendingSignIn {
 		ServerURL: w.ServerURL, Profile: w.Profile,
 		Resource: w.Resource, Issuer: w.Issuer, IssAdvertised: w.IssAdvertised,
 		TokenEndpoint: w.TokenEndpoint, RevocationEndpoint: w.RevocationEndpoint, Client: w.Client.client(),
-		URL: w.URL, RedirectURI: w.RedirectURI, State: conceal(w.State), Verifier: conceal(w.Verifier),
+		URL: w.URL, Device: Device{conceal(w.Device.Code), w.Device.UserCode, w.Device.URI, w.Device.CompleteURI, w.Device.Interval, w.Device.Expiry},
+		RedirectURI: w.RedirectURI, State: conceal(w.State), Verifier: conceal(w.Verifier),
 		Scopes: w.Scopes, Reason: w.Reason, Deadline: w.Deadline.UTC(),
 		Presented: w.Presented, Taken: w.Taken, Outcome: w.Outcome, Opened: w.Opened,
 	}

@@ -64,7 +64,7 @@ func (c *connection) authorize(env Env, o *options, open func(*slog.Logger) (tok
 		ServerURL: c.url, Profile: o.profile, Store: c.store, HTTP: c.http,
 		Client: client, Issuer: o.issuer, Scopes: o.scopes, Callback: o.callback,
 		AllowHTTP: o.allowHTTP, LoginTimeout: o.loginTimeout,
-		Open: o.opener(env), Notice: notice(env), Log: c.log,
+		Open: o.opener(env), SSH: sshTarget(env), Notice: notice(env), Log: c.log,
 	})
 	return err
 }
