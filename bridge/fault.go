@@ -186,11 +186,18 @@ func networkFault(host string, err error) error {
 	return f
 }
 
-// bare takes method and URL off an error of net/http: a URL may hold what a log must not.
+// errMalformed stands in for what net/http says about a broken answer, because that quotes the answer, in which a server
+// may echo a token.
+var errMalformed = errors.New("the answer is malformed HTTP")
+
+// bare takes method and URL off an error of net/http (a URL may hold what a log must not), and the words of the server.
 func bare(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
-		return u.Err
+		err = u.Err
+	}
+	if text := err.Error(); strings.Contains(text, "malformed") || strings.Contains(text, `"`) {
+		return errMalformed
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -124,6 +125,29 @@ func TestUnreachableServer(t *testing.T) {
 	c.send(listTools)
 	c.want(`{"jsonrpc":"2.0","id":1,"result":{}}`)
 	c.finish()
+}
+
+// TestMalformedAnswerIsNotQuoted: net/http quotes a broken answer in its error, and a server may echo the token there.
+func TestMalformedAnswerIsNotQuoted(t *testing.T) {
+	for _, answer := range []string{
+		"Bearer CANARY-token\r\n\r\n", "HTTP/1.1 CANARY-token\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: CANARY-token\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: CANARY-token\r\n\r\n", "HTTP/1.1 200 OK\r\nCANARY-token\r\n\r\n",
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				_, _ = io.WriteString(conn, answer)
+				_ = conn.Close()
+			}
+		}))
+		c := start(t, bridge.Config{URL: srv.URL, Auth: open{}})
+		c.send(initialize)
+		if line := c.next(); strings.Contains(line, "CANARY") || !strings.Contains(line, `"error"`) {
+			t.Errorf("%.20q: the client got %s", answer, line)
+		}
+		c.finish()
+		srv.Close()
+	}
 }
 
 func TestUnknownHost(t *testing.T) {
