@@ -101,8 +101,8 @@ func TestPending(t *testing.T) {
 	w.wantExit(0)
 }
 
-// TestWaitingClient: a client that stays gets a tab without calling anything, but one that leaves at once, as a health
-// check does, gets none.
+// TestWaitingClient: a client that stays gets a tab without calling anything, but one that leaves within a second, as
+// a health check does, gets none.
 func TestWaitingClient(t *testing.T) {
 	t.Parallel()
 	t.Run("leaves", func(t *testing.T) {
@@ -112,9 +112,13 @@ func TestWaitingClient(t *testing.T) {
 		w.send(initialize, initialized, listTools)
 		w.answer("0")
 		w.answer(`"list"`)
+		for began := time.Now(); time.Since(began) < 800*time.Millisecond; {
+			w.send(ping)
+			w.answer(`"ping"`)
+		}
 		w.hangUp()
 		w.wantExit(0)
-		p.wantTabs(0, "client left at once")
+		p.wantTabs(0, "client left within a second")
 	})
 	t.Run("stays", func(t *testing.T) {
 		t.Parallel()
