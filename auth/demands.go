@@ -53,6 +53,21 @@ func decodeClaims(encoded string) string {
 	return compact.String()
 }
 
+// asksFor reports whether the authorization request at address carries the demands.
+func asksFor(address string, demands url.Values) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	query := u.Query()
+	for name := range demands {
+		if query.Get(name) != demands.Get(name) {
+			return false
+		}
+	}
+	return true
+}
+
 // signInAsDemanded starts a sign-in that meets the demands of a challenge. The token that was refused is good for other
 // requests and stays until the new one is there.
 func (s *Session) signInAsDemanded(ctx context.Context, resp *http.Response, w wanted, h held, a Attempt) (Verdict, error) {

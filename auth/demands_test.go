@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -198,5 +199,88 @@ func TestRefusedDemandKeepsTheToken(t *testing.T) {
 	v.demand = nil
 	if status, err := v.call(s); status != http.StatusOK || err != nil {
 		t.Errorf("without the demand: %d, %v", status, err)
+	}
+}
+
+// TestVendorTakenOver begins a sign-in in one process and ends it in another, which speaks to the identity provider as
+// the first one did.
+func TestVendorTakenOver(t *testing.T) {
+	for _, trusted := range []string{"", keycloak().issuer} { // first at the provider itself, then behind a gateway
+		v := newVendorStage(t, keycloak())
+		if trusted != "" {
+			v.gateway(false)
+		}
+		v.takeOver(func(c *Config) { c.TrustIssuer = trusted })
+	}
+	for _, idp := range []fakeIdP{entra(), google()} {
+		idp.serverScopes = []string{"openid", "email"} // named otherwise on the wire
+		newVendorStage(t, idp).takeOver(func(*Config) {})
+	}
+}
+
+func (v *vendorStage) takeOver(edit func(*Config)) {
+	v.t.Helper()
+	first := v.session(edit, quietly)
+	address := v.pendingURL(first, wanted{})
+	first.Close()
+	second := v.session(edit)
+	if again := v.pendingURL(second, wanted{}); again != address {
+		v.t.Errorf("the second process asks by itself: %s", again)
+	}
+	if err := wait(v.t.Context(), second); err != nil {
+		v.t.Fatal(err)
+	}
+	got, err := v.course(edit)
+	if err != nil || got != (course{SignIns: 1, Refreshes: 1}) {
+		v.t.Errorf("%s: %+v, %v", v.idp.issuer, got, err)
+	}
+}
+
+// quietly has nobody react to the tab, for long enough that another process goes on with the sign-in.
+func quietly(c *Config) {
+	c.Open, c.LoginTimeout = func(string) error { return nil }, time.Minute
+}
+
+// TestDemandIsNotTakenOver starts another sign-in where the one that was left behind does not meet the demand.
+func TestDemandIsNotTakenOver(t *testing.T) {
+	v := newVendorStage(t, okta())
+	first := v.session(quietly)
+	address := v.pendingURL(first, wanted{})
+	first.Close()
+	demands := wanted{demands: url.Values{"acr_values": {"mfa"}}}
+	second := v.session(quietly)
+	demanding := v.pendingURL(second, demands)
+	if demanding == address || !strings.Contains(demanding, "acr_values=mfa") {
+		t.Errorf("the second process goes on with %s", demanding)
+	}
+	second.Close()
+	if third := v.pendingURL(v.session(quietly), demands); third != demanding {
+		t.Errorf("the third process does not go on with %s but asks %s", demanding, third)
+	}
+}
+
+// pendingURL starts a sign-in, or goes on with one, and returns its page.
+func (v *vendorStage) pendingURL(s *Session, w wanted) string {
+	v.t.Helper()
+	if _, err := s.ask(v.t.Context(), want{wanted: w, always: true}); err != nil {
+		v.t.Fatal(err)
+	}
+	p, ok := s.Pending()
+	if !ok {
+		v.t.Fatal("no sign-in is pending")
+	}
+	return p.URL
+}
+
+// TestDeviceParams asks for a device code with what says whom the token is for and how to sign in, and nothing that is
+// about browsers.
+func TestDeviceParams(t *testing.T) {
+	p := &signIn{asks: url.Values{
+		"resource": {"r"}, "audience": {"a"}, "acr_values": {"mfa"}, "prompt": {"consent"}, "access_type": {"offline"},
+	}}
+	p.idp.Asked = []string{"x", "offline_access"}
+	want := url.Values{"resource": {"r"}, "audience": {"a"}, "acr_values": {"mfa"}, "scope": {"x offline_access"}}
+	if diff := cmp.Diff(want, p.deviceParams()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -140,7 +140,7 @@ func TestOverrides(t *testing.T) {
 		if diff := cmp.Diff(c.authorize, got.authorize); diff != "" {
 			t.Errorf("%s: authorization request (-want +got):\n%s", c.name, diff)
 		}
-		if diff := cmp.Diff(c.refresh, refreshParams(tokenstore.Credential{IdP: got.record()})); diff != "" {
+		if diff := cmp.Diff(c.refresh, refreshParams(vendorServer, got.record())); diff != "" {
 			t.Errorf("%s: refresh (-want +got):\n%s", c.name, diff)
 		}
 		if scopes := strings.Join(got.scopes, " "); scopes != c.scopes {
@@ -151,7 +151,7 @@ func TestOverrides(t *testing.T) {
 
 // TestOldRecord refreshes as records did that know no profile.
 func TestOldRecord(t *testing.T) {
-	got := refreshParams(tokenstore.Credential{Resource: vendorServer})
+	got := refreshParams(vendorServer, tokenstore.IdP{})
 	if diff := cmp.Diff(url.Values{"resource": {vendorServer}}, got); diff != "" {
 		t.Errorf("refresh (-want +got):\n%s", diff)
 	}

@@ -15,7 +15,6 @@ type phrasing struct {
 	profile   profile
 	scopes    []string   // of the authorization request
 	authorize url.Values // parameters of the authorization request
-	token     url.Values // parameters of the code exchange
 	refresh   url.Values // parameters of every refresh
 	changes   []string   // what differs from the specifications, in words
 }
@@ -25,7 +24,7 @@ const noResource = "none"
 
 // phrase finds the words for a sign-in at t that is to bring about w.
 func (s *Session) phrase(t target, w want) phrasing {
-	ph := phrasing{profile: recognise(t.as), authorize: url.Values{}, token: url.Values{}, refresh: url.Values{}}
+	ph := phrasing{profile: recognise(t.as), authorize: url.Values{}, refresh: url.Values{}}
 	ph.scopes = s.chooseScopes(w, t)
 	ph.nameResource(t.resource, s.cfg.Resource)
 	ph.askForRenewal(t.as)
@@ -57,9 +56,8 @@ func (ph *phrasing) nameResource(resource, choice string) {
 	}
 	switch naming {
 	case byParameter, byAudience:
-		for _, request := range []url.Values{ph.authorize, ph.token, ph.refresh} {
-			request.Set("resource", resource) // MCP: in authorization and token requests
-		}
+		ph.authorize.Set("resource", resource) // MCP: in authorization and token requests
+		ph.refresh.Set("resource", resource)
 	case byScope:
 		ph.scopes = qualify(ph.scopes, resource)
 		ph.change("the scopes name the resource, no parameter does")
@@ -125,14 +123,35 @@ func (ph *phrasing) record() tokenstore.IdP {
 	return r
 }
 
-// refreshParams returns what a refresh of c sends beside the refresh token.
-func refreshParams(c tokenstore.Credential) url.Values {
+// refreshParams returns what a refresh sends beside the refresh token, for a resource and a recorded phrasing.
+func refreshParams(resource string, r tokenstore.IdP) url.Values {
 	form := url.Values{}
-	if c.IdP.Profile == "" { // the record is older than profiles
-		form.Set("resource", c.Resource)
+	if r.Profile == "" { // the record is older than profiles
+		form.Set("resource", resource)
 	}
-	for name, value := range c.IdP.Refresh {
+	for name, value := range r.Refresh {
 		form.Set(name, value)
+	}
+	return form
+}
+
+// tokenParams is the same for the first tokens of a sign-in, whose scopes are settled.
+func tokenParams(resource string, r tokenstore.IdP) url.Values {
+	form := refreshParams(resource, r)
+	form.Del("scope")
+	return form
+}
+
+// deviceParams returns what the device authorization request (RFC 8628 section 3.1) sends of the phrasing.
+func (p *signIn) deviceParams() url.Values {
+	form := url.Values{}
+	for _, name := range []string{"resource", "audience", "acr_values", "max_age", "claims"} {
+		if p.asks.Has(name) {
+			form.Set(name, p.asks.Get(name))
+		}
+	}
+	if len(p.idp.Asked) > 0 {
+		form.Set("scope", strings.Join(p.idp.Asked, " "))
 	}
 	return form
 }

@@ -62,6 +62,9 @@ func ifAlive(h held, now time.Time) held {
 // all others. errNeedsHuman means that there is no way but a sign-in.
 func (s *Session) renew(ctx context.Context, h held) (held, error) {
 	return share(ctx, &s.flights, "refresh "+strconv.Itoa(h.generation), func() (held, error) {
+		done := make(chan struct{})
+		defer close(done)
+		s.update(func(st *state) { st.renewing = done })
 		ctx, cancel := context.WithTimeout(context.Background(), renewLimit)
 		defer cancel()
 		return s.renewLocked(ctx, h)
@@ -99,7 +102,7 @@ func (s *Session) refresh(ctx context.Context, c tokenstore.Credential) (held, e
 	if c.RefreshToken.IsZero() {
 		return held{}, errNeedsHuman
 	}
-	form := refreshParams(c)
+	form := refreshParams(c.Resource, c.IdP)
 	form.Set("grant_type", "refresh_token")
 	form.Set("refresh_token", c.RefreshToken.Reveal())
 	// The place was judged when the sign-in accepted it.
