@@ -186,7 +186,7 @@ func (s *Session) recordOf(p *signIn) tokenstore.PendingSignIn {
 // record returns the recorded sign-in. What cannot be read counts as absent: the next sign-in replaces it.
 func (s *Session) record(ctx context.Context) (tokenstore.PendingSignIn, bool) {
 	rec, err := tokenstore.LoadPendingSignIn(ctx, s.cfg.Store, s.pendingName)
-	if err != nil && !errors.Is(err, tokenstore.ErrNotFound) {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, tokenstore.ErrNotFound) {
 		s.log.Warn("the recorded sign-in could not be read", "cause", err)
 	}
 	return rec, err == nil
@@ -331,7 +331,7 @@ func (s *Session) openTab(p *signIn) {
 		return // p ended, or the session
 	}
 	defer unlock()
-	if s.claimTab(p) {
+	if ctx.Err() == nil && s.claimTab(ctx, p) {
 		s.show(p)
 	}
 	<-ctx.Done()
@@ -339,11 +339,11 @@ func (s *Session) openTab(p *signIn) {
 
 // claimTab reports whether this process is to open the tab of p: it has not ended, no other process opened one, and there
 // were not too many.
-func (s *Session) claimTab(p *signIn) bool {
+func (s *Session) claimTab(ctx context.Context, p *signIn) bool {
 	if !p.recorded {
 		return true // fail open because no other process knows of p
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, storeLimit)
+	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
 	rec, ok := s.record(ctx)
 	switch {
@@ -352,7 +352,8 @@ func (s *Session) claimTab(p *signIn) bool {
 	case ok:
 		return false // p ended, as this process is about to learn
 	}
-	return true // fail open because a human cannot sign in without a tab
+	// Fail open because a human cannot sign in without a tab, but not at the end: then the read was cut short.
+	return ctx.Err() == nil
 }
 
 func (s *Session) claimRecorded(p *signIn) bool {

@@ -94,6 +94,7 @@ func errorMessage(id []byte, f *fault) []byte {
 		URL    string `json:"url,omitempty"`
 	}
 	d := data{Source: "drawbridge", Kind: f.kind, Hint: f.hint, Status: f.status, URL: f.url}
+	d.Cause = f.text
 	if f.cause != nil {
 		d.Cause = f.cause.Error()
 	}
@@ -245,7 +246,7 @@ func statusHint(resp *http.Response) string {
 	case code >= 500:
 		return "the fault is the server's; try again later or tell its operator"
 	}
-	return ""
+	return "the server does not take this request; check that the URL is the MCP endpoint, or tell the server's operator"
 }
 
 // contentFault is a good status with a body that is no MCP.
