@@ -71,6 +71,15 @@ func hint(err error, format string, args ...any) error {
 	return hinted{err, fmt.Sprintf(format, args...)}
 }
 
+// passOn gives err a hint where nobody knew a better one: what is wrong is on the other side.
+func passOn(err error) error {
+	var h interface{ Hint() string }
+	if err == nil || errors.As(err, &h) && h.Hint() != "" {
+		return err
+	}
+	return hint(err, "if the network is up, pass this on to whoever runs the server or its identity provider: the fault is there")
+}
+
 // quoteLimit bounds how much text of a server an error shows, in bytes.
 const quoteLimit = 200
 

@@ -130,11 +130,11 @@ func (s *Session) probe(ctx context.Context) (wanted, error) {
 func (s *Session) begin(ctx context.Context, w want) (*signIn, error) {
 	t, err := s.disco.find(ctx, w.wanted)
 	if err != nil {
-		return nil, fmt.Errorf("find out where to sign in: %w", err)
+		return nil, passOn(fmt.Errorf("find out where to sign in: %w", err))
 	}
 	client, at, err := s.identify(ctx, t.as)
 	if err != nil {
-		return nil, fmt.Errorf("prepare the sign-in: %w", err)
+		return nil, passOn(fmt.Errorf("prepare the sign-in: %w", err))
 	}
 	p, err := s.prepare(t, client, at, w)
 	if err != nil {
