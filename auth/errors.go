@@ -22,14 +22,17 @@ var errClosed = errors.New("the session is closed")
 // OAuthError is an error answer of an authorization server: at the redirect (RFC 6749 section 4.1.2.1), the token
 // endpoint (section 5.2) or the registration endpoint (RFC 7591 section 3.2.2).
 type OAuthError struct {
-	Code        string // as the server sent it
+	Code        string // as the server sent it; "" when it refused with a status alone
 	Description string // as the server sent it; "" when absent
 	Status      int    // HTTP status; zero at the redirect
 }
 
 // Error quotes the server: what it sends is untrusted text.
 func (e *OAuthError) Error() string {
-	if e.Description == "" {
+	switch {
+	case e.Code == "":
+		return fmt.Sprintf("status %d, and the server does not say why", e.Status)
+	case e.Description == "":
 		return quoted(e.Code)
 	}
 	return quoted(e.Code) + ": " + quoted(e.Description)
