@@ -108,12 +108,18 @@ func cut(s string, n int) string {
 	return s[:n]
 }
 
-// scrub replaces a secret that foreign text repeats.
+// scrub replaces a secret that foreign text repeats. Where text begins like a long one and goes on otherwise, as an echo
+// does that somebody cut, nothing that follows is shown.
 func scrub(s string, hidden secret.Text) string {
 	if hidden.IsZero() {
 		return s
 	}
-	return strings.ReplaceAll(s, hidden.Reveal(), hidden.String())
+	const enough = 32 // bytes of a secret that tell it from other text
+	s = strings.ReplaceAll(s, hidden.Reveal(), hidden.String())
+	if i := strings.Index(s, cut(hidden.Reveal(), enough)); i >= 0 {
+		s = s[:i] + hidden.String()
+	}
+	return s
 }
 
 func quoted(s string) string { return strconv.Quote(printable(s)) }

@@ -129,6 +129,12 @@ func TestWordsOfAServer(t *testing.T) {
 			w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token", error_description="`+"\u202e\u0085evil "+r.Header.Get("Authorization")+`"`)
 			w.WriteHeader(http.StatusUnauthorized)
 		},
+		"the token in the body": func(w http.ResponseWriter, r *http.Request) {
+			answerStatus(401, "we do not like "+r.Header.Get("Authorization"))(w, r)
+		},
+		"the token in the body, cut": func(w http.ResponseWriter, r *http.Request) {
+			answerStatus(401, "we do not like "+r.Header.Get("Authorization")[:100])(w, r)
+		},
 		"in the body":      answerStatus(401, "\x1b[31mno\r\n\u202e"+strings.Repeat("a", 10_000)),
 		"a page":           answerStatus(401, htmlPage+"<script>"),
 		"nothing":          answerStatus(401, ""),

@@ -183,11 +183,18 @@ func networkFault(host string, err error) error {
 	return f
 }
 
+// errMalformed stands in for what net/http says about a broken answer: it quotes the answer, in which a server may echo
+// the token of the request.
+var errMalformed = errors.New("the answer is malformed HTTP")
+
 // bare takes method and URL off an error of net/http: a URL may hold what a log must not.
 func bare(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
-		return u.Err
+		err = u.Err
+	}
+	if strings.Contains(err.Error(), "malformed") {
+		return errMalformed
 	}
 	return err
 }
@@ -207,7 +214,7 @@ func (p *pump) httpFault(resp *http.Response) error {
 	}
 	f := &fault{code: codeBadAnswer, kind: "http_status", status: resp.StatusCode, hint: statusHint(resp),
 		text: fmt.Sprintf("%s answered %s", p.up.host, httpStatus(resp.StatusCode))}
-	if s := snippet(body); s != "" {
+	if s := snippet(withoutToken(body, resp)); s != "" {
 		f.cause = errors.New(s)
 	}
 	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
@@ -247,10 +254,24 @@ func (p *pump) contentFault(resp *http.Response, body []byte) error {
 	if kind == "text/html" {
 		f.hint = "this URL shows a web page; the MCP endpoint is another one, often https://host/mcp, or a sign-in portal is in between"
 	}
-	if s := snippet(body); s != "" {
+	if s := snippet(withoutToken(body, resp)); s != "" {
 		f.cause = errors.New(s)
 	}
 	return f
+}
+
+// withoutToken takes out of a body the token of the request that it answers, and all that follows: servers that show
+// what they received show that too.
+func withoutToken(body []byte, resp *http.Response) []byte {
+	if resp.Request == nil {
+		return body
+	}
+	_, token, _ := strings.Cut(resp.Request.Header.Get("Authorization"), " ")
+	const enough = 32 // bytes of a token that tell it from other text
+	if i := bytes.Index(body, []byte(token[:min(len(token), enough)])); token != "" && i >= 0 {
+		return append(body[:i:i], "[secret]"...)
+	}
+	return body
 }
 
 // syntaxFault is a body that should be a JSON-RPC message and is not.
