@@ -22,7 +22,7 @@ func (s *Session) callbackServer(p *signIn) *http.Server {
 	return &http.Server{
 		Handler:        http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.answerBrowser(w, r, p) }),
 		ReadTimeout:    callbackReadTimeout,
-		WriteTimeout:   renewLimit + callbackReadTimeout, // the code is exchanged before the page is written
+		WriteTimeout:   callbackReadTimeout + exchangeLimit + landLimit, // both come before the page
 		MaxHeaderBytes: callbackHeaderBytes,
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
@@ -39,6 +39,7 @@ func (s *Session) answerBrowser(w http.ResponseWriter, r *http.Request, p *signI
 		page{Title: "Already done", Text: "This sign-in has ended. You can close this tab."}.show(w, http.StatusBadRequest)
 		return
 	}
+	s.markTaken(p)
 	c, err := s.complete(p, resp)
 	p.credential = c
 	s.pageFor(c, err).show(w, statusFor(err))

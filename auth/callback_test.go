@@ -344,11 +344,11 @@ func TestPresent(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		open  func(string) error
-		lines int
+		lines []string // what each notice says, beside or instead of the address
 	}{
-		{"browser", func(u string) error { opened <- u; return nil }, 1},
-		{"no browser", nil, 1},
-		{"browser fails", func(u string) error { opened <- u; return errors.New("no display") }, 2},
+		{"browser", func(u string) error { opened <- u; return nil }, []string{"opening a browser"}},
+		{"no browser", nil, []string{"to sign in to", "drawbridge login"}},
+		{"browser fails", func(u string) error { opened <- u; return errors.New("no display") }, []string{"opening a browser", "no browser could be opened"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			st := newStage(t)
@@ -363,9 +363,9 @@ func TestPresent(t *testing.T) {
 			if c.open != nil && <-opened != p.URL {
 				t.Error("the browser got another URL")
 			}
-			for range c.lines {
-				if line := <-notices; !strings.Contains(line, p.URL) {
-					t.Errorf("the notice is %q", line)
+			for i, want := range c.lines {
+				if line := <-notices; !strings.Contains(line, want) || i == 0 && !strings.Contains(line, p.URL) {
+					t.Errorf("notice %d is %q, want %q in it, and the address in the first", i, line, want)
 				}
 			}
 			if len(opened) > 0 || len(notices) > 0 {
@@ -421,6 +421,39 @@ func TestLogin(t *testing.T) {
 	}
 	st.wantTally(tally{Tabs: 2, SignIns: 2, Registrations: 1})
 	st.mustCall(s)
+}
+
+// TestLoginAtAnOpenServer says that none is needed.
+func TestLoginAtAnOpenServer(t *testing.T) {
+	st := newStage(t, func(c *demo.Config) { c.Server.Open, c.Server.Metadata = true, demo.MetadataNowhere })
+	st.Server.SetIntercept(func(w http.ResponseWriter, r *http.Request) bool {
+		answerStatus(map[bool]int{true: 200, false: 404}[r.URL.Path == "/mcp"], "")(w, r)
+		return true
+	})
+	_, err := st.session().SignIn(t.Context())
+	wantError(t, err, "answers without a sign-in")
+}
+
+// TestLoginAtASilentServer goes on to the well-known places when the server's stream says nothing.
+func TestLoginAtASilentServer(t *testing.T) {
+	st := newStage(t)
+	release := make(chan struct{})
+	st.Server.SetIntercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet && r.URL.Path == "/mcp" {
+			<-release
+		}
+		return false
+	})
+	s := st.session()
+	s.fetch.get.Timeout = 100 * time.Millisecond
+	_, err := s.probe(t.Context())
+	close(release)
+	wantError(t, err, "")
+	if err := st.Server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.SignIn(t.Context())
+	wantError(t, err, "ask the server for its sign-in")
 }
 
 // TestLoginLeftEarly leaves the sign-in under way.

@@ -141,6 +141,7 @@ type wanted struct {
 	scopes   []string // RFC 6750 section 3
 	err      string
 	errText  string
+	open     bool // the server answered without asking for anything
 }
 
 func readChallenge(h http.Header) wanted {

@@ -11,13 +11,16 @@ import (
 	"drawbridge/tokenstore"
 )
 
-// completeLimit bounds the exchange and the save; nobody can take them over.
-const completeLimit = renewLimit
+// Limits of what follows a valid response: the exchange of the code, and keeping what it brought.
+const (
+	exchangeLimit = tokenTimeout + storeLimit
+	landLimit     = lockWait + storeLimit
+)
 
 // complete turns the response into a stored credential.
 func (s *Session) complete(p *signIn, r response) (tokenstore.Credential, error) {
 	none, issuer := tokenstore.Credential{}, p.target.as.Issuer
-	ctx, cancel := context.WithTimeout(s.ctx, completeLimit)
+	ctx, cancel := context.WithTimeout(s.ctx, exchangeLimit)
 	defer cancel()
 	if r.err != nil {
 		return none, passOn(fmt.Errorf("sign-in at %s: %w", quoted(issuer), r.err))
@@ -30,6 +33,7 @@ func (s *Session) complete(p *signIn, r response) (tokenstore.Credential, error)
 		return none, passOn(fmt.Errorf("sign-in at %s: %w", quoted(issuer), err))
 	}
 	c := s.credentialFor(p, t)
+	// The code is spent: only keeping the tokens makes the human's work count, even while the session closes.
 	if err := s.land(context.WithoutCancel(ctx), c); err != nil {
 		return none, err
 	}
@@ -41,7 +45,7 @@ func (s *Session) exchange(ctx context.Context, p *signIn, code secret.Text) (to
 	form := url.Values{
 		"grant_type":    {"authorization_code"},
 		"code":          {code.Reveal()},
-		"redirect_uri":  {p.landing.uri},
+		"redirect_uri":  {p.redirectURI},
 		"code_verifier": {p.verifier.Reveal()},
 		"resource":      {p.target.resource},
 	}
@@ -71,7 +75,7 @@ func (s *Session) credentialFor(p *signIn, t tokens) tokenstore.Credential {
 // land stores the credential and then lets it be used. The refresh lock keeps another process, which may be renewing
 // the sign-in that this one replaces, from writing over it.
 func (s *Session) land(ctx context.Context, c tokenstore.Credential) error {
-	ctx, cancel := context.WithTimeout(ctx, lockWait+storeLimit)
+	ctx, cancel := context.WithTimeout(ctx, landLimit)
 	defer cancel()
 	unlock, err := s.lock(ctx, "refresh", s.name)
 	if err != nil {

@@ -19,6 +19,8 @@ type serverMetadata struct {
 	ScopesSupported       []string `json:"scopes_supported"`
 	TokenAuthMethods      []string `json:"token_endpoint_auth_methods_supported"`
 	PKCEMethods           []string `json:"code_challenge_methods_supported"`
+	GrantTypes            []string `json:"grant_types_supported"`
+	DeviceEndpoint        string   `json:"device_authorization_endpoint"` // RFC 8628 section 4
 	ClientDocuments       bool     `json:"client_id_metadata_document_supported"`
 	IssAdvertised         bool     `json:"authorization_response_iss_parameter_supported"`
 }
@@ -64,6 +66,10 @@ func (d *discovery) withoutResource(ctx context.Context, w wanted, cause error) 
 	home := origin(d.server)
 	d.log.Info("no protected resource metadata: trying the server's origin as MCP 2025-03-26 has it", "issuer", home)
 	as, err := d.serverMetadata(ctx, home, home, home+"/")
+	if err != nil && w.open {
+		return target{}, hint(fmt.Errorf("the server answers without a sign-in and names no authorization server: %w", cause),
+			"it does not seem to need a sign-in: use it as it is")
+	}
 	if err != nil {
 		return target{}, hint(fmt.Errorf("the server names no authorization server: %w; %w", cause, err),
 			"name it with --issuer URL, or give the server a key with --header 'Name: value'")

@@ -64,45 +64,6 @@ func (m *serverMetadata) secretMethod() (string, error) {
 	return "", fmt.Errorf("authorization server %s: it takes a client secret neither by %s nor by %s", quoted(m.Issuer), authBasic, authPost)
 }
 
-// pinName names the item that says to which issuer a pre-registered client belongs.
-func (s *Session) pinName() tokenstore.Name {
-	return tokenstore.NewName("pinned-issuer", s.cfg.Client.ID)
-}
-
-// checkPin refuses an issuer other than the pinned or first used one: a server can claim any authorization server in
-// its metadata, and must not thereby learn a client's secret (MCP 2026-07-28, authorization server binding).
-func (s *Session) checkPin(ctx context.Context, issuer string) error {
-	if s.cfg.Issuer != "" || s.cfg.Client.ID == "" {
-		return nil // --issuer was compared when the issuer was chosen
-	}
-	pinned, err := s.cfg.Store.Load(ctx, s.pinName())
-	switch {
-	case errors.Is(err, tokenstore.ErrNotFound):
-		return nil
-	case err != nil:
-		return fmt.Errorf("read the issuer of client %s: %w", quoted(s.cfg.Client.ID), err)
-	case pinned.Reveal() == issuer:
-		return nil
-	}
-	return hint(fmt.Errorf("client %s belongs to the authorization server %s, but the server now names %s",
-		quoted(s.cfg.Client.ID), quoted(pinned.Reveal()), quoted(issuer)),
-		"if the move is intended, confirm it with --issuer %s", printable(issuer))
-}
-
-// pin records the issuer right before the client's first use there, after a human has signed in.
-func (s *Session) pin(ctx context.Context, issuer string) error {
-	if s.cfg.Client.ID == "" {
-		return nil
-	}
-	if err := s.checkPin(ctx, issuer); err != nil {
-		return err
-	}
-	if err := s.cfg.Store.Save(ctx, s.pinName(), secret.New(issuer)); err != nil {
-		return fmt.Errorf("record the issuer of client %s: %w", quoted(s.cfg.Client.ID), err)
-	}
-	return nil
-}
-
 // registered returns the stored registration with its redirect URI, or makes a new one. Processes do so one at a time.
 func (s *Session) registered(ctx context.Context, as serverMetadata) (tokenstore.Client, *landing, error) {
 	name := tokenstore.RegistrationName(as.Issuer)
@@ -202,7 +163,7 @@ func (f *fetcher) register(ctx context.Context, as serverMetadata, redirectURI s
 	}
 	body, err := json.Marshal(registrationRequest{
 		ClientName: clientName, ApplicationType: "native", RedirectURIs: []string{redirectURI},
-		GrantTypes: []string{"authorization_code", "refresh_token"}, ResponseTypes: []string{"code"},
+		GrantTypes: as.registrationGrants(), ResponseTypes: []string{"code"},
 		AuthMethod: as.registrationMethod(),
 	})
 	if err != nil {
@@ -223,6 +184,15 @@ func (f *fetcher) register(ctx context.Context, as serverMetadata, redirectURI s
 		return none, fmt.Errorf("register client at %s: %w", quoted(u.String()), err)
 	}
 	return reg, nil
+}
+
+// registrationGrants are the grants that a sign-in may use at this server.
+func (m *serverMetadata) registrationGrants() []string {
+	grants := []string{"authorization_code", "refresh_token"}
+	if m.offersDevice() {
+		grants = append(grants, deviceGrant)
+	}
+	return grants
 }
 
 // registrationMethod asks to be a public client wherever possible: a secret on a laptop is none.

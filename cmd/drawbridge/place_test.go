@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,7 +72,10 @@ func (p *place) leave() {
 	if err := p.world.Close(); err != nil {
 		p.t.Errorf("close the world: %v", err)
 	}
-	texts := filesBelow(p.t, p.home)
+	texts, err := filesBelow(p.home)
+	if err != nil {
+		p.t.Error(err)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for what, said := range p.said {
@@ -196,27 +198,31 @@ func (p *place) writeGate(text string) {
 }
 
 // filesBelow returns the content of every file below dir, by path.
-func filesBelow(t testing.TB, dir string) map[string][]byte {
-	t.Helper()
-	files := map[string][]byte{}
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+func filesBelow(dir string) (files map[string][]byte, err error) {
+	files = map[string][]byte{}
+	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
 			return err
 		}
 		files[path], err = os.ReadFile(path)
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
+	return files, err
 }
 
-// stored returns the records of the token store, by path.
-func (p *place) stored() map[string][]byte {
-	files := filesBelow(p.t, p.vars["XDG_CONFIG_HOME"])
-	maps.DeleteFunc(files, func(path string, _ []byte) bool { return !strings.HasSuffix(path, ".sealed") })
-	return files
+// signIns returns how many sign-ins the token store holds. Registrations, and how a sign-in ended, may stay.
+func (p *place) signIns() (n int) {
+	p.t.Helper()
+	files, err := filesBelow(p.vars["XDG_CONFIG_HOME"])
+	if err != nil {
+		p.t.Error(err)
+	}
+	for path := range files {
+		if strings.HasPrefix(filepath.Base(path), "credential.") {
+			n++
+		}
+	}
+	return n
 }
 
 // buffer collects the output of a process that goes on while it is read.

@@ -154,8 +154,9 @@ func TestDeactivation(t *testing.T) {
 	a := registered(t, w)
 	have := a.signIn(demo.Ada())
 	w.IdP.Deactivate("ada")
-	if got := a.refused(a.refreshForm(have.Refresh, nil)); got != "Bad Request invalid_grant" {
-		t.Errorf("refresh: %s", got)
+	status, got := a.token(a.refreshForm(have.Refresh, nil))
+	if status != http.StatusBadRequest || got.Error != "invalid_grant" || got.ErrorDescription != "this account is deactivated" {
+		t.Errorf("refresh: %d %q %q", status, got.Error, got.ErrorDescription)
 	}
 	if resp, _ := post(t, w.URL(), have.Access, initialize); resp.StatusCode != http.StatusOK {
 		t.Errorf("an access token must end by itself, got %d", resp.StatusCode)
