@@ -73,14 +73,18 @@ type landing struct {
 const portTries = 10
 
 // openLanding listens where c says, on any free port when c's is zero.
-func openLanding(c CallbackConfig) (*landing, error) {
+func openLanding(c CallbackConfig) (*landing, error) { return openLandingBy(net.Listen, c) }
+
+type listenFunc func(network, address string) (net.Listener, error)
+
+func openLandingBy(listen listenFunc, c CallbackConfig) (*landing, error) {
 	c = c.named()
 	tries := 1
 	if c.Port == 0 {
 		tries = portTries // what is free on one address may be taken on the other
 	}
 	for {
-		l, err := listenAll(c, loopbacks(c.Host))
+		l, err := listenAll(listen, c, loopbacks(c.Host))
 		if tries--; err == nil || tries == 0 {
 			return l, err
 		}
@@ -101,10 +105,10 @@ func loopbacks(host string) []string {
 }
 
 // listenAll listens on one port of all addresses.
-func listenAll(c CallbackConfig, addresses []string) (*landing, error) {
+func listenAll(listen listenFunc, c CallbackConfig, addresses []string) (*landing, error) {
 	l := &landing{}
 	for _, address := range addresses {
-		ln, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(c.Port)))
+		ln, err := listen("tcp", net.JoinHostPort(address, strconv.Itoa(c.Port)))
 		if err != nil {
 			l.close()
 			return nil, busy(c, err)

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"errors"
 	"net"
 	"net/url"
 	"strconv"
@@ -97,6 +98,29 @@ func TestTakenOnOneLoopback(t *testing.T) {
 			if other != address {
 				wantFree(t, net.JoinHostPort(other, strconv.Itoa(port)))
 			}
+		}
+	}
+}
+
+// TestPortFreeOnOneLoopback tries other ports while the one it got is taken on the last address, and not for ever.
+func TestPortFreeOnOneLoopback(t *testing.T) {
+	addresses := hosts(t)["localhost"]
+	last := addresses[len(addresses)-1]
+	for _, c := range []struct{ taken, calls int }{{0, 1}, {3, 4}, {portTries, portTries}} {
+		calls := 0
+		l, err := openLandingBy(func(network, address string) (net.Listener, error) {
+			if host, _, _ := net.SplitHostPort(address); host == last {
+				if calls++; calls <= c.taken {
+					return nil, errors.New("address already in use")
+				}
+			}
+			return net.Listen(network, address)
+		}, CallbackConfig{Host: "localhost"})
+		if (err == nil) != (c.taken < portTries) || calls != c.calls {
+			t.Errorf("%d ports taken: %d tries, %v", c.taken, calls, err)
+		}
+		if err == nil {
+			l.close()
 		}
 	}
 }
