@@ -62,7 +62,7 @@ func (s *Session) begin(ctx context.Context, w want) (*signIn, error) {
 			return s.lead(ctx, w, unlock)
 		}
 		if !errors.Is(err, errBusy) {
-			return nil, fmt.Errorf("prepare the sign-in: %w", err)
+			return nil, passOn(fmt.Errorf("prepare the sign-in: %w", err))
 		}
 		if rec, ok := s.record(ctx); ok && rec.Outcome == tokenstore.OutcomePending && s.fits(rec) {
 			return s.follow(rec), nil
@@ -107,11 +107,11 @@ func (s *Session) announce(p *signIn) {
 func (s *Session) startOver(ctx context.Context, w want, opened []time.Time) (*signIn, error) {
 	t, err := s.disco.find(ctx, w.wanted)
 	if err != nil {
-		return nil, fmt.Errorf("find out where to sign in: %w", err)
+		return nil, passOn(fmt.Errorf("find out where to sign in: %w", err))
 	}
 	client, at, err := s.identify(ctx, t.as)
 	if err != nil {
-		return nil, fmt.Errorf("prepare the sign-in: %w", err)
+		return nil, passOn(fmt.Errorf("prepare the sign-in: %w", err))
 	}
 	p, err := s.prepare(t, client, at, w)
 	if err != nil {
