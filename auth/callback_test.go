@@ -50,7 +50,9 @@ func TestIss(t *testing.T) {
 			if c.iss != nil {
 				query["iss"] = c.iss
 			}
-			got, err := cb.read(httptest.NewRequest(http.MethodGet, "http://127.0.0.1:1/callback?"+query.Encode(), nil))
+			request := httptest.NewRequest(http.MethodGet, "/callback?"+query.Encode(), nil)
+			request.Host = cb.host
+			got, err := cb.read(request)
 			if (err == nil) != c.accepted {
 				t.Errorf("%s, %s: %v", c.name, result, err)
 			}

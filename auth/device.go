@@ -72,6 +72,8 @@ func parseDevice(a answer, now time.Time) (tokenstore.Device, error) {
 		return tokenstore.Device{}, &OAuthError{j.Error, j.Description, a.status}
 	case a.status != http.StatusOK || bad:
 		return tokenstore.Device{}, fmt.Errorf("status %d, no device code", a.status)
+	case j.ExpiresIn < 0:
+		return tokenstore.Device{}, errors.New("the device_code has expired already")
 	case j.DeviceCode == "" || j.UserCode == "" || printable(j.UserCode) != j.UserCode:
 		return tokenstore.Device{}, errors.New("the answer has no usable device_code and user_code")
 	}
@@ -87,7 +89,7 @@ func parseDevice(a answer, now time.Time) (tokenstore.Device, error) {
 	}
 	return tokenstore.Device{
 		Code: secret.New(j.DeviceCode), UserCode: j.UserCode, URI: j.VerificationURI, CompleteURI: j.CompleteURI,
-		Interval: pause, Expiry: now.Add(min(time.Duration(j.ExpiresIn)*time.Second, maxLifetime)),
+		Interval: pause, Expiry: now.Add(time.Duration(min(j.ExpiresIn, maxLifetime.Seconds()) * float64(time.Second))),
 	}, nil
 }
 

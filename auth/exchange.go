@@ -22,14 +22,14 @@ func (s *Session) complete(p *signIn, r response) (tokenstore.Credential, error)
 	ctx, cancel := context.WithTimeout(s.ctx, exchangeLimit)
 	defer cancel()
 	if r.err != nil {
-		return none, fmt.Errorf("sign-in at %s: %w", quoted(issuer), r.err)
+		return none, passOn(fmt.Errorf("sign-in at %s: %w", quoted(issuer), r.err))
 	}
 	if err := s.pin(ctx, issuer); err != nil {
 		return none, err
 	}
 	t, err := s.exchange(ctx, p, r.code)
 	if err != nil {
-		return none, fmt.Errorf("sign-in at %s: %w", quoted(issuer), err)
+		return none, passOn(fmt.Errorf("sign-in at %s: %w", quoted(issuer), err))
 	}
 	c := s.credentialFor(p, t)
 	// The code is spent: only keeping the tokens makes the human's work count, even while the session closes.

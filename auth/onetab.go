@@ -62,7 +62,7 @@ func (s *Session) begin(ctx context.Context, w want) (*signIn, error) {
 			return s.lead(ctx, w, unlock)
 		}
 		if !errors.Is(err, errBusy) {
-			return nil, fmt.Errorf("prepare the sign-in: %w", err)
+			return nil, passOn(fmt.Errorf("prepare the sign-in: %w", err))
 		}
 		if rec, ok := s.record(ctx); ok && rec.Outcome == tokenstore.OutcomePending && s.fits(rec) {
 			return s.follow(rec), nil
@@ -107,11 +107,11 @@ func (s *Session) announce(p *signIn) {
 func (s *Session) startOver(ctx context.Context, w want, opened []time.Time) (*signIn, error) {
 	t, err := s.disco.find(ctx, w.wanted)
 	if err != nil {
-		return nil, fmt.Errorf("find out where to sign in: %w", err)
+		return nil, passOn(fmt.Errorf("find out where to sign in: %w", err))
 	}
 	client, at, err := s.identify(ctx, t.as)
 	if err != nil {
-		return nil, fmt.Errorf("prepare the sign-in: %w", err)
+		return nil, passOn(fmt.Errorf("prepare the sign-in: %w", err))
 	}
 	p, err := s.prepare(t, client, at, w)
 	if err != nil {
@@ -187,7 +187,7 @@ func (s *Session) recordOf(p *signIn) tokenstore.PendingSignIn {
 // record returns the recorded sign-in. What cannot be read counts as absent: the next sign-in replaces it.
 func (s *Session) record(ctx context.Context) (tokenstore.PendingSignIn, bool) {
 	rec, err := tokenstore.LoadPendingSignIn(ctx, s.cfg.Store, s.pendingName)
-	if err != nil && !errors.Is(err, tokenstore.ErrNotFound) {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, tokenstore.ErrNotFound) {
 		s.log.Warn("the recorded sign-in could not be read", "cause", err)
 	}
 	return rec, err == nil
@@ -332,7 +332,7 @@ func (s *Session) openTab(p *signIn) {
 		return // p ended, or the session
 	}
 	defer unlock()
-	if s.claimTab(p) {
+	if ctx.Err() == nil && s.claimTab(ctx, p) {
 		s.show(p)
 	}
 	<-ctx.Done()
@@ -340,11 +340,11 @@ func (s *Session) openTab(p *signIn) {
 
 // claimTab reports whether this process is to open the tab of p: it has not ended, no other process opened one, and there
 // were not too many.
-func (s *Session) claimTab(p *signIn) bool {
+func (s *Session) claimTab(ctx context.Context, p *signIn) bool {
 	if !p.recorded {
 		return true // fail open because no other process knows of p
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, storeLimit)
+	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
 	rec, ok := s.record(ctx)
 	switch {
@@ -353,7 +353,8 @@ func (s *Session) claimTab(p *signIn) bool {
 	case ok:
 		return false // p ended, as this process is about to learn
 	}
-	return true // fail open because a human cannot sign in without a tab
+	// Fail open because a human cannot sign in without a tab, but not at the end: then the read was cut short.
+	return ctx.Err() == nil
 }
 
 func (s *Session) claimRecorded(p *signIn) bool {

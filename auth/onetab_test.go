@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -290,6 +291,21 @@ func TestRecordThatCannotBeKept(t *testing.T) {
 	st.finish(<-d.tabs)
 	st.mustCall(d.Session)
 	st.wantTally(tally{Tabs: 1, SignIns: 1, Registrations: 1})
+}
+
+// TestEndingProcessOpensNoTab: a process that waits for another's tab and ends meanwhile opens none, though it can no
+// longer read how that sign-in ended.
+func TestEndingProcessOpensNoTab(t *testing.T) {
+	st := newStage(t)
+	d := st.desk()
+	d.ask()
+	<-d.tabs
+	p := d.view().pending
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if d.claimTab(ended, p) {
+		t.Error("a tab is opened at the end of the process")
+	}
 }
 
 // TestOtherSettingsDoNotJoin: a sign-in as another client is not this one.

@@ -163,6 +163,7 @@ func (s *Session) refreshFailed(ctx context.Context, c tokenstore.Credential, er
 		return held{}, s.clientRefused(ctx, c, err)
 	}
 	// The token endpoint understood and will not: the access token serves as long as it lives, then a human must help.
+	s.log.Info(reasonRefused, "cause", err)
 	s.postpone()
 	s.update(func(st *state) { st.reason = reasonRefused })
 	return held{}, fmt.Errorf("%w: %w", errNeedsHuman, err)

@@ -43,7 +43,8 @@ type signIn struct {
 	taken   atomic.Bool
 	outcome chan error // the response's, after taken
 
-	mixUp atomic.Pointer[rejection] // the last response with the right state and a wrong iss
+	rejections atomic.Int32              // requests that were not the awaited response
+	mixUp      atomic.Pointer[rejection] // the last response with the right state and a wrong iss
 
 	done       chan struct{}
 	credential tokenstore.Credential // set before done is closed

@@ -12,7 +12,7 @@ import (
 	"drawbridge/tokenstore"
 )
 
-func always(url.Values) bool { return true }
+func anyRequest(url.Values) bool { return true }
 
 func asksOffline(q url.Values) bool {
 	return slices.Contains(strings.Fields(q.Get("scope")), "offline_access")
@@ -131,7 +131,7 @@ func keycloak() fakeIdP {
 			}
 			return nil
 		},
-		audience: forServer, renews: always, // the audience comes from a mapper
+		audience: forServer, renews: anyRequest, // the audience comes from a mapper
 	}
 }
 
@@ -171,7 +171,7 @@ func cognito() fakeIdP {
 			}
 			return nil
 		},
-		audience: forServer, renews: always,
+		audience: forServer, renews: anyRequest,
 	}
 }
 

@@ -94,6 +94,7 @@ func errorMessage(id []byte, f *fault) []byte {
 		URL    string `json:"url,omitempty"`
 	}
 	d := data{Source: "drawbridge", Kind: f.kind, Hint: f.hint, Status: f.status, URL: f.url}
+	d.Cause = f.text
 	if f.cause != nil {
 		d.Cause = f.cause.Error()
 	}
@@ -217,7 +218,7 @@ func (p *pump) httpFault(resp *http.Response) error {
 	}
 	f := &fault{code: codeBadAnswer, kind: "http_status", status: resp.StatusCode, hint: statusHint(resp),
 		text: fmt.Sprintf("%s answered %s", p.up.host, httpStatus(resp.StatusCode))}
-	if s := snippet(body); s != "" {
+	if s := snippet(withoutToken(body, resp)); s != "" {
 		f.cause = errors.New(s)
 	}
 	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
@@ -245,7 +246,7 @@ func statusHint(resp *http.Response) string {
 	case code >= 500:
 		return "the fault is the server's; try again later or tell its operator"
 	}
-	return ""
+	return "the server does not take this request; check that the URL is the MCP endpoint, or tell the server's operator"
 }
 
 // contentFault is a good status with a body that is no MCP.
@@ -257,10 +258,24 @@ func (p *pump) contentFault(resp *http.Response, body []byte) error {
 	if kind == "text/html" {
 		f.hint = "this URL shows a web page; the MCP endpoint is another one, often https://host/mcp, or a sign-in portal is in between"
 	}
-	if s := snippet(body); s != "" {
+	if s := snippet(withoutToken(body, resp)); s != "" {
 		f.cause = errors.New(s)
 	}
 	return f
+}
+
+// withoutToken takes out of a body the token of the request that it answers, and all that follows: servers that show
+// what they received show that too.
+func withoutToken(body []byte, resp *http.Response) []byte {
+	if resp.Request == nil {
+		return body
+	}
+	_, token, _ := strings.Cut(resp.Request.Header.Get("Authorization"), " ")
+	const enough = 32 // bytes of a token that tell it from other text
+	if i := bytes.Index(body, []byte(token[:min(len(token), enough)])); token != "" && i >= 0 {
+		return append(body[:i:i], "[secret]"...)
+	}
+	return body
 }
 
 // syntaxFault is a body that should be a JSON-RPC message and is not.

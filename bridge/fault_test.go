@@ -43,6 +43,14 @@ func TestBadServers(t *testing.T) {
 		{"portal", "http_status", "", `https://portal.example/`, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://portal.example/", http.StatusFound)
 		}},
+		{"no HTTP", "outcome_unknown", "malformed HTTP", "before you try again", func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				panic(err) // a server of httptest can do it
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nX: \x00CANARY\r\n\r\n") // the bridge sees what arrived
+			_ = conn.Close()
+		}},
 		{"broken connection", "outcome_unknown", "EOF", "before you try again", func(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}},
@@ -185,4 +193,35 @@ func TestRedirectWithinOrigin(t *testing.T) {
 	c.send(initialize)
 	c.want(initResult)
 	c.finish()
+}
+
+// bearer is an Authorizer whose token a server may have.
+type bearer struct{ open }
+
+const token = "CANARY-" + "0123456789abcdef0123456789abcdef"
+
+func (bearer) Authorize(req *http.Request) error {
+	req.Header.Set("Authorization", "Bearer "+token)
+	return nil
+}
+
+// TestEchoedToken: a server that shows what it received does not get its token into an error.
+func TestEchoedToken(t *testing.T) {
+	for name, answer := range map[string]http.HandlerFunc{
+		"500":         func(w http.ResponseWriter, r *http.Request) { http.Error(w, fmt.Sprint("oops ", r.Header), 500) },
+		"a part":      func(w http.ResponseWriter, r *http.Request) { http.Error(w, "oops "+token[:35], 500) },
+		"web page":    func(w http.ResponseWriter, r *http.Request) { http.Error(w, fmt.Sprint("oops ", r.Header), 200) },
+		"nothing new": func(w http.ResponseWriter, r *http.Request) { http.Error(w, "oops CANAR", 500) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := serve(t, answer)
+			cfg.Auth = bearer{}
+			c := start(t, cfg)
+			c.send(initialize)
+			if line := c.next(); strings.Contains(line, "CANARY") || !strings.Contains(line, "oops") {
+				t.Errorf("the error is %s", line)
+			}
+			c.finish()
+		})
+	}
 }

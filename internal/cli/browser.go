@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"github.com/pkg/browser"
@@ -32,7 +33,7 @@ func openBrowser(env Env, raw string) error {
 		return err
 	}
 	if commands := env.getenv("BROWSER"); commands != "" {
-		return startFirst(strings.Split(commands, ":"), address)
+		return startFirst(filepath.SplitList(commands), address)
 	}
 	if env.getenv("WSL_DISTRO_NAME") != "" {
 		return startFirst(wslOpeners, address)
@@ -80,7 +81,7 @@ func isLoopback(host string) bool {
 func startFirst(commands []string, address string) error {
 	err := errors.New("BROWSER names no command")
 	for _, command := range commands {
-		args := strings.Fields(command)
+		args := commandLine(command)
 		if len(args) == 0 {
 			continue
 		}
@@ -91,6 +92,14 @@ func startFirst(commands []string, address string) error {
 		}
 	}
 	return fmt.Errorf("start $BROWSER: %w", err)
+}
+
+// commandLine splits a command at its spaces, unless all of it is the path of a program.
+func commandLine(command string) []string {
+	if _, err := exec.LookPath(command); err == nil {
+		return []string{command}
+	}
+	return strings.Fields(command)
 }
 
 func withAddress(args []string, address string) []string {
