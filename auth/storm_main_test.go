@@ -18,6 +18,8 @@ const (
 
 var roles = map[string]func(argument string) error{
 	"worker": workInStorm,
+	"once":   callOnce,
+	"lock":   holdKeychainLock,
 }
 
 // Of TestStorm. The full form is -storm.expiries=1000.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"syscall"
 	"time"
@@ -18,7 +19,7 @@ type stormPeople struct {
 	noticed  string // the last URL that was printed
 	since    time.Time
 	leader   string // who last took the lock of sign-ins
-	lostTabs int    // openers killed at it
+	lostTabs int    // kills of a process that may have been about to open a tab
 	byHand   int    // pages opened from what was printed
 }
 
@@ -28,10 +29,8 @@ const tabDelay = 2 * time.Second
 // onTab opens a tab, unless its opener is killed.
 func (s *storm) onTab(id, url string) {
 	if s.dueNow("tab") {
-		s.kill(id)
-		s.mu.Lock()
-		s.people.lostTabs++
-		s.mu.Unlock()
+		s.kill(id, "at: opening a tab")
+		s.lostTab("tab")
 		return
 	}
 	s.mu.Lock()
@@ -40,7 +39,18 @@ func (s *storm) onTab(id, url string) {
 		s.accident = append(s.accident, "two tabs for one sign-in")
 	}
 	s.people.tabs[url] = true
+	s.note("worker %s: opened a tab, %s", id, short(url))
 	s.visit(url)
+}
+
+// lostTab counts a kill between the record that a tab is opened and the tab. No tab is better than two.
+func (s *storm) lostTab(moment string) {
+	if moment != "tab" && moment != "saved sign-in" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.people.lostTabs++
 }
 
 // onNotice remembers what was printed for the human.
@@ -53,6 +63,7 @@ func (s *storm) onNotice(line string) {
 	defer s.mu.Unlock()
 	if url := line[at:]; url != s.people.noticed {
 		s.people.noticed, s.people.since = url, time.Now()
+		s.note("printed: %.60s, %s", line, short(url))
 	}
 }
 
@@ -79,6 +90,7 @@ func (s *storm) lookAround() {
 		url := s.people.noticed
 		if url != "" && !s.people.visited[url] && time.Since(s.people.since) > tabDelay {
 			s.people.byHand++
+			s.note("the human opens by hand %s", short(url))
 			s.visit(url)
 		}
 		s.mu.Unlock()
@@ -103,6 +115,7 @@ func (s *storm) signIn(url string) {
 		s.deliver(code, true)
 		err := visitPage(ctx, back)
 		if err == nil {
+			s.deliver(code, true)
 			return
 		}
 		if errors.Is(err, syscall.ECONNREFUSED) {
@@ -119,14 +132,26 @@ func (s *storm) hesitate() {
 	s.mu.Unlock()
 	<-time.After(pause)
 	if s.dueNow("human") {
-		s.kill(leader)
+		s.kill(leader, "while the human hesitates")
 	}
 }
 
 func (s *storm) deliver(code string, arrived bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.codes[code].arrived = arrived
+	if c := s.codes[code]; c.arrived != arrived {
+		c.arrived = arrived
+		s.note("the code %.5s is on its way: %v", code, arrived)
+	}
+}
+
+// short is the end of the state in an authorization URL, to tell one from another.
+func short(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "?"
+	}
+	return "sign-in " + u.Query().Get("state")[:5]
 }
 
 // consent returns the redirect with its code.

@@ -85,7 +85,7 @@ func (s *storm) strike() {
 		select {
 		case <-tick.C:
 			if s.dueNow("now") {
-				s.kill(s.anybody())
+				s.kill(s.anybody(), "at any moment")
 			}
 		case <-s.ctx.Done():
 			return
@@ -118,17 +118,21 @@ func (s *storm) onMoment(id, what, text string) {
 	if what == "locked sign-in" {
 		s.people.leader = id
 	}
+	if strings.HasSuffix(what, "sign-in") || strings.HasSuffix(what, "tab") || strings.HasPrefix(what, "delet") {
+		s.note("worker %s: %s", id, what)
+	}
 	inside := what == "saving credential" && s.plan.atSave == id
 	s.mu.Unlock()
 	if inside || s.dueNow(what) {
-		s.kill(id)
+		s.kill(id, "at: "+what)
+		s.lostTab(what)
 	}
 }
 
 // onRequest is called for a token request before anything is granted.
 func (s *storm) onRequest(id string) bool {
 	if s.dueNow("request") {
-		s.kill(id)
+		s.kill(id, "before its token request was looked at")
 	}
 	return true // to a dead worker nothing is granted
 }
@@ -144,9 +148,9 @@ func (s *storm) onGrant(id string) bool {
 	s.mu.Unlock()
 	switch {
 	case due && how == 0:
-		s.kill(id)
+		s.kill(id, "before it got its tokens")
 	case due && how == 2:
-		time.AfterFunc(pause, func() { s.kill(id) }) // while it reads, saves, or a little after
+		time.AfterFunc(pause, func() { s.kill(id, "soon after it got its tokens") }) // while it reads, saves, or a little after
 	}
 	return true
 }

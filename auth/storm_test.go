@@ -38,6 +38,7 @@ const (
 //
 //	go test ./auth -run '^TestStorm$' -storm.expiries=1000 -timeout 30m -v
 func TestStorm(t *testing.T) {
+	t.Parallel()
 	s := newStorm(t)
 	s.begin()
 	s.rage()
@@ -65,6 +66,7 @@ type storm struct {
 	humans sync.WaitGroup
 
 	progress time.Time
+	diary    []string // of sign-ins and kills, for whoever has to find out why
 }
 
 // stormKills counts kills by what died with the worker.
@@ -207,6 +209,11 @@ func (s *storm) judge() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.report()
+	defer func() {
+		if s.t.Failed() {
+			s.t.Log("diary:\n" + strings.Join(s.diary, "\n"))
+		}
+	}()
 	if s.counts.Registrations != 1 {
 		s.t.Errorf("%d registrations, want 1", s.counts.Registrations)
 	}
@@ -221,16 +228,16 @@ func (s *storm) judge() {
 	}
 	// A kill at any moment may by chance meet an opener too.
 	if s.people.byHand > s.people.lostTabs+1+s.counts.SignIns/10 {
-		s.t.Errorf("the human had to open %d pages by hand, and only %d openers were killed", s.people.byHand, s.people.lostTabs)
+		s.t.Errorf("the human had to open %d pages by hand, and only %d kills may have cost a tab", s.people.byHand, s.people.lostTabs)
 	}
 }
 
 // report is called with the mutex held, or when nobody else is left.
 func (s *storm) report() {
 	s.t.Logf("seed %d, %v: %d expiries, %d kills inside (%d of them in a sign-in), %d outside (%d with a code in hand), "+
-		"%d sign-ins, %d tabs (%d more were lost with their opener, %d pages opened by hand), %d reuses, %d registrations, %d workers",
+		"%d sign-ins, %d tabs (%d pages opened by hand; %d kills may have cost a tab), %d reuses, %d registrations, %d workers",
 		*stormSeed, time.Since(s.started).Round(time.Second), s.counts.Expiries, s.kills.inside(), s.kills.InsideSignIn,
-		s.kills.Outside, s.kills.ArrivedSignIns, s.counts.SignIns, len(s.people.tabs), s.people.lostTabs, s.people.byHand,
+		s.kills.Outside, s.kills.ArrivedSignIns, s.counts.SignIns, len(s.people.tabs), s.people.byHand, s.people.lostTabs,
 		s.counts.Reuses, s.counts.Registrations, s.crewed)
 	for what, n := range s.said {
 		s.t.Logf("%d times: %s", n, what)
@@ -238,6 +245,12 @@ func (s *storm) report() {
 	for _, what := range s.accident {
 		s.t.Error(what)
 	}
+}
+
+// note writes the diary. The mutex is held.
+func (s *storm) note(format string, args ...any) {
+	now := time.Since(s.started).Seconds()
+	s.diary = append(s.diary, fmt.Sprintf("%8.3f ", now)+fmt.Sprintf(format, args...))
 }
 
 // spawn starts a worker. The mutex is held.
@@ -272,7 +285,7 @@ func (s *storm) spawn() {
 }
 
 // kill ends a worker with SIGKILL, says whether it was inside the window, and starts another.
-func (s *storm) kill(id string) {
+func (s *storm) kill(id, moment string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.crew[id]
@@ -285,7 +298,9 @@ func (s *storm) kill(id string) {
 		s.accident = append(s.accident, "kill: "+err.Error())
 	}
 	<-w.exited
+	before := s.kills
 	s.autopsy(id)
+	s.note("worker %s killed %s: inside %v", id, moment, s.kills.inside() > before.inside())
 	s.spawn()
 }
 
@@ -370,6 +385,7 @@ func (s *storm) hear(w http.ResponseWriter, r *http.Request) {
 	case "unfinished":
 		s.mu.Lock()
 		s.said[text]++
+		s.note("worker %s: %s", id, text)
 		s.mu.Unlock()
 	default:
 		s.onMoment(id, what, text)
