@@ -45,7 +45,7 @@ func (s *Session) exchange(ctx context.Context, p *signIn, code secret.Text) (to
 	form := url.Values{
 		"grant_type":    {"authorization_code"},
 		"code":          {code.Reveal()},
-		"redirect_uri":  {p.landing.uri},
+		"redirect_uri":  {p.redirectURI},
 		"code_verifier": {p.verifier.Reveal()},
 		"resource":      {p.target.resource},
 	}

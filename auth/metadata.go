@@ -19,6 +19,8 @@ type serverMetadata struct {
 	ScopesSupported       []string `json:"scopes_supported"`
 	TokenAuthMethods      []string `json:"token_endpoint_auth_methods_supported"`
 	PKCEMethods           []string `json:"code_challenge_methods_supported"`
+	GrantTypes            []string `json:"grant_types_supported"`
+	DeviceEndpoint        string   `json:"device_authorization_endpoint"` // RFC 8628 section 4
 	ClientDocuments       bool     `json:"client_id_metadata_document_supported"`
 	IssAdvertised         bool     `json:"authorization_response_iss_parameter_supported"`
 }

@@ -63,6 +63,9 @@ func ifAlive(h held, now time.Time) held {
 // all others. errNeedsHuman means that there is no way but a sign-in.
 func (s *Session) renew(ctx context.Context, h held) (held, error) {
 	return share(ctx, &s.flights, "refresh "+strconv.Itoa(h.generation), func() (held, error) {
+		done := make(chan struct{})
+		defer close(done)
+		s.update(func(st *state) { st.renewing = done })
 		ctx, cancel := context.WithTimeout(context.Background(), renewLimit)
 		defer cancel()
 		return s.renewLocked(ctx, h)

@@ -159,7 +159,7 @@ func (f *fetcher) register(ctx context.Context, as serverMetadata, redirectURI s
 	}
 	body, err := json.Marshal(registrationRequest{
 		ClientName: clientName, ApplicationType: "native", RedirectURIs: []string{redirectURI},
-		GrantTypes: []string{"authorization_code", "refresh_token"}, ResponseTypes: []string{"code"},
+		GrantTypes: as.registrationGrants(), ResponseTypes: []string{"code"},
 		AuthMethod: as.registrationMethod(),
 	})
 	if err != nil {
@@ -180,6 +180,15 @@ func (f *fetcher) register(ctx context.Context, as serverMetadata, redirectURI s
 		return none, fmt.Errorf("register client at %s: %w", quoted(u.String()), err)
 	}
 	return reg, nil
+}
+
+// registrationGrants are the grants that a sign-in may use at this server.
+func (m *serverMetadata) registrationGrants() []string {
+	grants := []string{"authorization_code", "refresh_token"}
+	if m.offersDevice() {
+		grants = append(grants, deviceGrant)
+	}
+	return grants
 }
 
 // registrationMethod asks to be a public client wherever possible: a secret on a laptop is none.

@@ -85,7 +85,7 @@ func scrubSent(err error, form url.Values, client tokenstore.Client) {
 	if !errors.As(err, &refusal) {
 		return
 	}
-	for _, name := range []string{"refresh_token", "code", "code_verifier"} {
+	for _, name := range []string{"refresh_token", "code", "code_verifier", "device_code"} {
 		refusal.Description = scrub(refusal.Description, secret.New(form.Get(name)))
 	}
 	refusal.Description = scrub(refusal.Description, client.Secret)

@@ -155,6 +155,9 @@ func authFault(err error) error {
 func signInFault(s SignIn) *fault {
 	f := &fault{code: codeSignIn, kind: "sign_in_required", text: "a person has to sign in first", url: s.URL,
 		hint: "open " + s.URL + " in a browser, sign in, then try again"}
+	if s.Other != "" {
+		f.hint += "; or " + s.Other
+	}
 	if s.Reason != "" {
 		f.cause = errors.New(s.Reason)
 	}
@@ -183,11 +186,18 @@ func networkFault(host string, err error) error {
 	return f
 }
 
-// bare takes method and URL off an error of net/http: a URL may hold what a log must not.
+// errMalformed stands in for what net/http says about a broken answer, because that quotes the answer, in which a server
+// may echo a token.
+var errMalformed = errors.New("the answer is malformed HTTP")
+
+// bare takes method and URL off an error of net/http (a URL may hold what a log must not), and the words of the server.
 func bare(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
-		return u.Err
+		err = u.Err
+	}
+	if text := err.Error(); strings.Contains(text, "malformed") || strings.Contains(text, `"`) {
+		return errMalformed
 	}
 	return err
 }
@@ -264,6 +274,16 @@ func (p *pump) cutFault(cause error) error {
 	return &fault{code: codeUnknown, kind: "outcome_unknown", cause: cause,
 		text: "the answer of " + p.up.host + " was cut off; the request may have been executed",
 		hint: "check whether it took effect before you try again"}
+}
+
+// handshakeFault is err as a failure to connect: whether initialize was executed is of no interest, it can be sent again.
+func (p *pump) handshakeFault(err error) error {
+	var f *fault
+	if !errors.As(err, &f) || f.code != codeUnknown {
+		return err
+	}
+	return &fault{code: codeUnreachable, kind: "unreachable", cause: f.cause, text: "the handshake with " + p.up.host + " broke off",
+		hint: "try again; if it stays so, the server or a proxy on the way cuts connections"}
 }
 
 // snippetLimit is how much foreign text an error quotes, in bytes.

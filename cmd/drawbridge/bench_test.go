@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -38,7 +37,8 @@ func BenchmarkCall(b *testing.B) {
 	}{{"100B", 100}, {"10KB", 10 << 10}, {"1MB", 1 << 20}} {
 		b.Run(size.name, func(b *testing.B) {
 			p := newPlace(b, demo.Config{Server: demo.ServerConfig{Open: true}})
-			bridged, direct := p.connect(nil), connectDirectly(b, p.world.URL())
+			bridged := connectOver(b, &mcp.CommandTransport{Command: p.command(p.world.URL())})
+			direct := connectOver(b, &mcp.StreamableClientTransport{Endpoint: p.world.URL()})
 			var through, without time.Duration
 			for b.Loop() {
 				through += timeCall(b, bridged, size.bytes)
@@ -51,20 +51,25 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
-func connectDirectly(b *testing.B, url string) *mcp.ClientSession {
+func connectOver(b *testing.B, transport mcp.Transport) *mcp.ClientSession {
 	client := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil)
-	session, err := client.Connect(within(b), &mcp.StreamableClientTransport{Endpoint: url}, nil)
+	session, err := client.Connect(b.Context(), transport, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { _ = session.Close() }) // the server goes next
+	b.Cleanup(func() { _ = session.Close() }) // how it ends is not measured
 	return session
 }
 
 func timeCall(b *testing.B, session *mcp.ClientSession, size int) time.Duration {
 	began := time.Now()
-	if got, failure := call(b, session, "big", map[string]any{"bytes": size}); len(got) != size {
-		b.Fatal(fmt.Errorf("got %d bytes, failure %q; want %d", len(got), failure, size))
+	result, err := session.CallTool(b.Context(), &mcp.CallToolParams{Name: "big", Arguments: map[string]any{"bytes": size}})
+	took := time.Since(began)
+	if err != nil {
+		b.Fatal(err)
 	}
-	return time.Since(began)
+	if got := len(textOf(result.Content)); got != size {
+		b.Fatalf("got %d bytes, want %d", got, size)
+	}
+	return took
 }

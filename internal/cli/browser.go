@@ -34,8 +34,28 @@ func openBrowser(env Env, raw string) error {
 	if commands := env.getenv("BROWSER"); commands != "" {
 		return startFirst(strings.Split(commands, ":"), address)
 	}
+	if env.getenv("WSL_DISTRO_NAME") != "" {
+		return startFirst(wslOpeners, address)
+	}
 	browser.Stdout, browser.Stderr = io.Discard, io.Discard
 	return browser.OpenURL(address)
+}
+
+// wslOpeners open the browser of the Windows around a WSL machine, which rarely has one of its own. No shell is among
+// them.
+var wslOpeners = []string{"wslview", "rundll32.exe url.dll,FileProtocolHandler", "/mnt/c/Windows/System32/rundll32.exe url.dll,FileProtocolHandler"}
+
+// sshTarget returns how the person's machine reaches this one by ssh, if that is how they came.
+func sshTarget(env Env) string {
+	fields := strings.Fields(env.getenv("SSH_CONNECTION")) // client address and port, server address and port
+	if len(fields) != 4 || net.ParseIP(fields[2]) == nil {
+		return ""
+	}
+	user := env.getenv("USER")
+	if user == "" || strings.ContainsFunc(user, func(r rune) bool { return r <= ' ' || r > '~' || r == '@' || r == '-' && user[0] == '-' }) {
+		return fields[2]
+	}
+	return user + "@" + fields[2]
 }
 
 // webAddress returns raw, rebuilt, if it is https, or http on this machine.
