@@ -24,7 +24,7 @@ type stormPeople struct {
 }
 
 // tabDelay is how long the human waits for a tab before opening what was printed.
-const tabDelay = 2 * time.Second
+const tabDelay = 3 * time.Second
 
 // onTab opens a tab, unless its opener is killed.
 func (s *storm) onTab(id, url string) {

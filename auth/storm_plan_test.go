@@ -58,10 +58,14 @@ func (p *stormPlan) due(moment string, expiries, outside int) bool {
 	return true
 }
 
-// dueInside reports whether a kill inside belongs here. They keep a distance, for one must be over before the next.
-func (p *stormPlan) dueInside() bool {
+// dueInside reports whether a kill inside belongs here. Those in a refresh keep a distance, for one must be over before
+// the next.
+func (p *stormPlan) dueInside(code bool) bool {
 	if !p.raging {
 		return false
+	}
+	if code {
+		return p.chance(15)
 	}
 	if p.spared--; p.spared > 0 {
 		return false
@@ -140,7 +144,7 @@ func (s *storm) onRequest(id string) bool {
 // onGrant is called when something was granted and not yet answered: inside the window.
 func (s *storm) onGrant(id string) bool {
 	s.mu.Lock()
-	due, how := s.plan.dueInside(), s.plan.rng.IntN(3)
+	due, how := s.plan.dueInside(s.owed[id].code), s.plan.rng.IntN(3)
 	pause := time.Duration(s.plan.rng.IntN(3000)) * time.Microsecond
 	if due && how == 1 {
 		s.plan.atSave = id

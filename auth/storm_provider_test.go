@@ -51,9 +51,9 @@ type stormFamily struct {
 
 type stormCode struct {
 	challenge, redirectURI, client string
-	arrived                        bool // the browser has begun to deliver it
-	spent                          bool
-	ended                          bool // the worker that it had arrived at died
+	arrived                        bool         // the browser has begun to deliver it
+	family                         *stormFamily // what came of it; nil until it is spent
+	ended                          bool         // the worker that it had arrived at died
 }
 
 type stormRefresh struct {
@@ -176,15 +176,22 @@ func (p *stormProvider) redeem(worker string, r *http.Request) (answer object, r
 	c := p.codes[r.PostForm.Get("code")]
 	sum := sha256.Sum256([]byte(r.PostForm.Get("code_verifier")))
 	switch {
-	case c == nil || c.spent:
+	case c == nil:
+		return nil, "unknown"
+	case c.family != nil:
+		// OAuth 2.1 section 4.1.3: what came of it is revoked.
+		c.family.revoked = true
+		if !c.family.lost {
+			p.accident = append(p.accident, "a spent code came back, and no kill explains it")
+		}
 		return nil, "the code is spent"
 	case c.redirectURI != r.PostForm.Get("redirect_uri") || c.client != r.PostForm.Get("client_id"),
 		base64.RawURLEncoding.EncodeToString(sum[:]) != c.challenge:
 		p.accident = append(p.accident, "a code was redeemed by somebody else")
 		return nil, "the code is another client's"
 	}
-	c.spent = true
-	return p.grant(worker, &stormFamily{}, true), ""
+	c.family = &stormFamily{}
+	return p.grant(worker, c.family, true), ""
 }
 
 func (p *stormProvider) redeemRefresh(worker string, form url.Values) (answer object, refusal string) {

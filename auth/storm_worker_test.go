@@ -93,7 +93,7 @@ func newWorker(argument string) (*worker, error) {
 	}
 	w.http = &http.Client{Transport: named(strconv.Itoa(w.ID))}
 	w.session, err = New(Config{
-		ServerURL: w.Server, Store: watchedStore{store, w}, HTTP: w.http, Now: w.Clock.now, LoginTimeout: w.Login,
+		ServerURL: w.Server, Store: tellingStore{store, w}, HTTP: w.http, Now: w.Clock.now, LoginTimeout: w.Login,
 		Callback: CallbackConfig{Port: w.Callback},
 		Open:     func(url string) error { w.tell("tab", url); return nil },
 		Notice:   func(line string) { w.tell("notice", line) },
@@ -177,13 +177,13 @@ func (w *worker) send(ctx context.Context, a Attempt) (*http.Response, error) {
 	return w.http.Do(req)
 }
 
-// watchedStore tells the storm of the moments that matter before it goes on.
-type watchedStore struct {
+// tellingStore tells the storm of the moments that matter before it goes on.
+type tellingStore struct {
 	tokenstore.Store
 	w *worker
 }
 
-func (s watchedStore) Save(ctx context.Context, name tokenstore.Name, item secret.Text) error {
+func (s tellingStore) Save(ctx context.Context, name tokenstore.Name, item secret.Text) error {
 	s.w.tell("saving "+name.Kind(), "")
 	err := s.Store.Save(ctx, name, item)
 	if err == nil {
@@ -192,14 +192,14 @@ func (s watchedStore) Save(ctx context.Context, name tokenstore.Name, item secre
 	return err
 }
 
-func (s watchedStore) Delete(ctx context.Context, name tokenstore.Name) error {
+func (s tellingStore) Delete(ctx context.Context, name tokenstore.Name) error {
 	s.w.tell("deleting "+name.Kind(), "")
 	err := s.Store.Delete(ctx, name)
 	s.w.tell("deleted "+name.Kind(), "")
 	return err
 }
 
-func (s watchedStore) Lock(ctx context.Context, name string) (func(), error) {
+func (s tellingStore) Lock(ctx context.Context, name string) (func(), error) {
 	unlock, err := s.Store.Lock(ctx, name)
 	if err == nil {
 		s.w.tell("locked", name)
