@@ -39,7 +39,7 @@ func (s *Session) answerBrowser(w http.ResponseWriter, r *http.Request, p *signI
 		page{Title: "Already done", Text: "This sign-in has ended. You can close this tab."}.show(w, http.StatusBadRequest)
 		return
 	}
-	s.markTaken(p)
+	s.markTaken(p, resp.code)
 	c, err := s.complete(p, resp)
 	p.credential = c
 	s.pageFor(c, err).show(w, statusFor(err))

@@ -146,7 +146,7 @@ func (s *Session) finishDevice(p *signIn, t tokens) {
 	if !p.taken.CompareAndSwap(false, true) {
 		return
 	}
-	s.markTaken(p)
+	s.markTaken(p, secret.Text{})
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), exchangeLimit)
 	defer cancel()
 	c := s.credentialFor(p, t)

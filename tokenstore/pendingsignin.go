@@ -36,7 +36,9 @@ type PendingSignIn struct {
 	Deadline    time.Time
 
 	Presented bool // a tab was opened for it
-	Taken     bool // its answer arrived: the code is being exchanged and is good for no other process
+	Taken     bool // its answer arrived, at TakenAt: nobody need wait for it at the port
+	TakenAt   time.Time
+	Code      secret.Text // the code that arrived; zero when the answer was none
 	Outcome   string
 
 	Opened []time.Time // tabs opened for this server lately, over several sign-ins
@@ -111,6 +113,8 @@ type wirePending struct {
 	Deadline           time.Time   `json:"deadline,omitzero"`
 	Presented          bool        `json:"presented,omitempty"`
 	Taken              bool        `json:"taken,omitempty"`
+	TakenAt            time.Time   `json:"taken_at,omitzero"`
+	Code               string      `json:"code,omitempty"`
 	Outcome            string      `json:"outcome,omitempty"`
 	Opened             []time.Time `json:"opened,omitempty"`
 }
@@ -132,7 +136,7 @@ func pendingToWire(p PendingSignIn) wirePending {
 		URL: p.URL, Device: wireDevice{p.Device.Code.Reveal(), p.Device.UserCode, p.Device.URI, p.Device.CompleteURI, p.Device.Interval, p.Device.Expiry},
 		RedirectURI: p.RedirectURI, State: p.State.Reveal(), Verifier: p.Verifier.Reveal(),
 		Scopes: p.Scopes, IdP: wireIdP(p.IdP), Reason: p.Reason, Deadline: p.Deadline.UTC(),
-		Presented: p.Presented, Taken: p.Taken, Outcome: p.Outcome, Opened: p.Opened,
+		Presented: p.Presented, Taken: p.Taken, TakenAt: p.TakenAt.UTC(), Code: p.Code.Reveal(), Outcome: p.Outcome, Opened: p.Opened,
 	}
 }
 
@@ -144,6 +148,6 @@ func (w wirePending) pending() PendingSignIn {
 		URL: w.URL, Device: Device{conceal(w.Device.Code), w.Device.UserCode, w.Device.URI, w.Device.CompleteURI, w.Device.Interval, w.Device.Expiry},
 		RedirectURI: w.RedirectURI, State: conceal(w.State), Verifier: conceal(w.Verifier),
 		Scopes: w.Scopes, IdP: IdP(w.IdP), Reason: w.Reason, Deadline: w.Deadline.UTC(),
-		Presented: w.Presented, Taken: w.Taken, Outcome: w.Outcome, Opened: w.Opened,
+		Presented: w.Presented, Taken: w.Taken, TakenAt: w.TakenAt.UTC(), Code: conceal(w.Code), Outcome: w.Outcome, Opened: w.Opened,
 	}
 }
