@@ -44,11 +44,32 @@ func TestVerbs(t *testing.T) {
 	noLeaks(t, p, l, b.log.String())
 }
 
+// TestKernelStore keeps a sign-in in the kernel keyring from one process to the next, and nowhere else.
+func TestKernelStore(t *testing.T) {
+	p := startIDP(t)
+	s := startServer(t, p)
+	l := newLaptop(t)
+	l.do(t, "login", "--token-store", "kernel", s.url)
+	defer logOut(t, l, s.url, "--token-store", "kernel")
+	if status := l.do(t, "status", "--token-store", "kernel", s.url); !strings.Contains(status, "kernel keyring of user") {
+		t.Errorf("status does not say where the tokens are: %s", status)
+	}
+	b := l.bridge(t, s.url, "--token-store", "kernel")
+	if who := whoami(t, b.ClientSession); who.User != "ada" {
+		t.Errorf("bridge after login: caller = %+v, want ada", who)
+	}
+	b.stop(t)
+	if holds([]byte(l.keychain(t)), p.issued(t)) {
+		t.Error("the keychain holds a token")
+	}
+	noLeaks(t, p, l, b.log.String())
+}
+
 // logOut ends the sign-in. This identity provider revokes a refresh token and deletes a registration, and says of an access
 // token that is a JWT that it cannot be revoked: hence exit code 3, and a receipt that says so.
-func logOut(t *testing.T, l *laptop, url string) {
+func logOut(t *testing.T, l *laptop, url string, flags ...string) {
 	t.Helper()
-	cmd := l.command(within(t), "logout", "--json", url)
+	cmd := l.command(within(t), append(flags, "logout", "--json", url)...)
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 3 {
@@ -70,7 +91,7 @@ func logOut(t *testing.T, l *laptop, url string) {
 	if diff := cmp.Diff(want, []outcome{got.Local, got.RefreshToken, got.Registration}); diff != "" {
 		t.Errorf("logout: store, refresh token, registration (-want +got):\n%s", diff)
 	}
-	if again := l.do(t, "logout", url); !strings.HasPrefix(again, "not signed in") {
+	if again := l.do(t, append(flags, "logout", url)...); !strings.HasPrefix(again, "not signed in") {
 		t.Errorf("second logout: %q", again)
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // Options say which store to open. The zero value asks for the keychain.
 type Options struct {
-	// Kind is "keychain", "file" or "memory". If "", it is the keychain.
+	// Kind is "keychain", "kernel", "file" or "memory". If "", it is the keychain.
 	Kind string
 
 	// Dir is the directory of the file store. It is created with mode 0700. Other stores ignore it.
@@ -38,12 +38,14 @@ func Open(o Options) (Store, error) {
 	switch o.Kind {
 	case "", "keychain":
 		return store(openKeychain(o))
+	case "kernel":
+		return store(openKernel(o))
 	case "file":
 		return store(openFiles(o))
 	case "memory":
 		return NewMemory(), nil
 	}
-	return nil, &hinted{fmt.Errorf("token store %q is unknown", cut(o.Kind)), "the token stores are keychain, file and memory"}
+	return nil, &hinted{fmt.Errorf("token store %q is unknown", cut(o.Kind)), "the token stores are keychain, kernel, file and memory"}
 }
 
 // store keeps a nil pointer out of the interface.
