@@ -21,6 +21,11 @@ type Options struct {
 	// KeyFile is the key of the file store, made by CreateKeyFile, outside Dir. Other stores ignore it.
 	KeyFile string
 
+	// Key asks for the key of the file store in the place of KeyFile: 32 bytes, or the same as base64 or hexadecimal
+	// digits. It is called when an item is first needed, not more often than it fails, and must end by itself. Other
+	// stores ignore it.
+	Key func() (secret.Text, error)
+
 	// SessionBus is the value that DBUS_SESSION_BUS_ADDRESS has in this process. It tells whether there is a bus; the
 	// D-Bus library reads the variable itself, so another value does not lead to another bus. Only Linux uses it.
 	SessionBus string

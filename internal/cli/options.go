@@ -26,7 +26,7 @@ type options struct {
 	headers   []string
 	allowHTTP bool
 
-	tokenStore, tokenStoreDir, tokenStoreKeyFile string
+	tokenStore, tokenStoreDir, tokenStoreKeyFile, tokenStoreKeyCommand string
 
 	debug   bool
 	logFile string
@@ -50,6 +50,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.StringVar(&o.tokenStore, "token-store", "", "where tokens live: keychain, kernel, file or memory (default: DRAWBRIDGE_TOKEN_STORE, else keychain)")
 	f.StringVar(&o.tokenStoreDir, "token-store-dir", "", "directory of the file store (default: DRAWBRIDGE_TOKEN_STORE_DIR, else in your configuration directory)")
 	f.StringVar(&o.tokenStoreKeyFile, "token-store-key-file", "", "key of the file store (default: DRAWBRIDGE_TOKEN_STORE_KEY_FILE)")
+	f.StringVar(&o.tokenStoreKeyCommand, "token-store-key-command", "", "command that prints the key of the file store (default: DRAWBRIDGE_TOKEN_STORE_KEY_COMMAND)")
 	f.BoolVar(&o.debug, "debug", false, "write a log to standard error; it never holds a secret")
 	f.StringVar(&o.logFile, "log-file", "", "write the log to this file, as JSON lines")
 }
