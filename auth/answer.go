@@ -15,6 +15,9 @@ const (
 	callbackHeaderBytes = 32 << 10
 )
 
+// loggedRejections bounds what a flood of wrong requests writes into the log of one sign-in.
+const loggedRejections = 20
+
 func (s *Session) callbackServer(p *signIn) *http.Server {
 	return &http.Server{
 		Handler:        http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.answerBrowser(w, r, p) }),
@@ -36,6 +39,7 @@ func (s *Session) answerBrowser(w http.ResponseWriter, r *http.Request, p *signI
 		page{Title: "Already done", Text: "This sign-in has ended. You can close this tab."}.show(w, http.StatusBadRequest)
 		return
 	}
+	s.markTaken(p)
 	c, err := s.complete(p, resp)
 	p.credential = c
 	s.pageFor(c, err).show(w, statusFor(err))
@@ -48,9 +52,13 @@ func (s *Session) reject(w http.ResponseWriter, p *signIn, err error) {
 	if !errors.As(err, &rej) {
 		rej = &rejection{status: http.StatusBadRequest, reason: "not understood"}
 	}
-	s.log.Warn("request to the sign-in port ignored", "reason", rej.reason)
-	if rej.mixUp {
-		p.mixUp.Store(rej)
+	switch n := p.rejections.Add(1); {
+	case n < loggedRejections:
+		s.log.Warn("request to the sign-in port ignored", "reason", rej.reason)
+	case n == loggedRejections:
+		s.log.Warn("request to the sign-in port ignored; further ones are not logged", "reason", rej.reason)
+	}
+	if rej.mixUp && p.mixUp.Swap(rej) == nil {
 		s.cfg.Notice("an answer to the sign-in was refused: " + rej.reason)
 	}
 	page{Title: "Not this sign-in", Text: "Nothing was changed: " + rej.reason + "."}.show(w, rej.status)

@@ -51,7 +51,8 @@ func (c *callback) read(r *http.Request) (response, error) {
 	switch {
 	case r.URL.Path != c.path || r.URL.RawPath != "":
 		return response{}, &rejection{status: http.StatusNotFound, reason: "no such page"}
-	case r.Host != c.host:
+	case r.Host != c.host || r.URL.Host != "":
+		// An absolute request target, which only proxies are sent, would take the place of the Host header.
 		// A name that an attacker points at 127.0.0.1 (DNS rebinding) shows here.
 		return response{}, &rejection{status: http.StatusBadRequest, reason: "wrong host"}
 	case r.Method != http.MethodGet:

@@ -50,7 +50,9 @@ func TestIss(t *testing.T) {
 			if c.iss != nil {
 				query["iss"] = c.iss
 			}
-			got, err := cb.read(httptest.NewRequest(http.MethodGet, "http://127.0.0.1:1/callback?"+query.Encode(), nil))
+			request := httptest.NewRequest(http.MethodGet, "/callback?"+query.Encode(), nil)
+			request.Host = cb.host
+			got, err := cb.read(request)
 			if (err == nil) != c.accepted {
 				t.Errorf("%s, %s: %v", c.name, result, err)
 			}
@@ -342,11 +344,11 @@ func TestPresent(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		open  func(string) error
-		lines int
+		lines []string // what each notice says, beside or instead of the address
 	}{
-		{"browser", func(u string) error { opened <- u; return nil }, 1},
-		{"no browser", nil, 1},
-		{"browser fails", func(u string) error { opened <- u; return errors.New("no display") }, 2},
+		{"browser", func(u string) error { opened <- u; return nil }, []string{"opening a browser"}},
+		{"no browser", nil, []string{"to sign in to", "drawbridge login"}},
+		{"browser fails", func(u string) error { opened <- u; return errors.New("no display") }, []string{"opening a browser", "no browser could be opened"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			st := newStage(t)
@@ -361,9 +363,9 @@ func TestPresent(t *testing.T) {
 			if c.open != nil && <-opened != p.URL {
 				t.Error("the browser got another URL")
 			}
-			for range c.lines {
-				if line := <-notices; !strings.Contains(line, p.URL) {
-					t.Errorf("the notice is %q", line)
+			for i, want := range c.lines {
+				if line := <-notices; !strings.Contains(line, want) || i == 0 && !strings.Contains(line, p.URL) {
+					t.Errorf("notice %d is %q, want %q in it, and the address in the first", i, line, want)
 				}
 			}
 			if len(opened) > 0 || len(notices) > 0 {

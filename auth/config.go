@@ -51,6 +51,10 @@ type Config struct {
 	// Open shows a URL in the human's browser. If nil, the URL is only given to Notice.
 	Open func(url string) error
 
+	// SSH is how to reach this machine by ssh ("ada@10.0.0.5"), when the human is at another one. It goes into the advice
+	// on how to sign in from there. "" is none.
+	SSH string
+
 	// Notice receives lines for the human. If nil, they are discarded.
 	Notice func(line string)
 

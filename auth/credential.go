@@ -23,6 +23,8 @@ type state struct {
 	// not be lost, since the refresh token it replaces is spent.
 	unsaved *unsaved
 
+	lastRequest     time.Time         // the client's last request; zero before
+	renewing        chan struct{}     // of the last renewal; closed when it ended
 	noRefreshBefore time.Time         // after a failed refresh, while the token lives
 	rejected        rejected          // brake against sign-in loops
 	stepUps         map[string]stepUp // by operation

@@ -80,6 +80,9 @@ func TestWhereResourceMetadataIsLookedFor(t *testing.T) {
 			}
 			_, err := discoveryFor(t, server, "").resourceMetadata(t.Context(), challenge)
 			wantError(t, err, c.err)
+			if absent := c.err == errNoMetadata.Error(); errors.Is(err, errNoMetadata) != absent {
+				t.Errorf("%v counts as absence: %v", err, !absent)
+			}
 			if diff := cmp.Diff(c.asked, s.requests()); diff != "" {
 				t.Errorf("asked (-want +got):\n%s", diff)
 			}

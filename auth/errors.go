@@ -22,14 +22,17 @@ var errClosed = errors.New("the session is closed")
 // OAuthError is an error answer of an authorization server: at the redirect (RFC 6749 section 4.1.2.1), the token
 // endpoint (section 5.2) or the registration endpoint (RFC 7591 section 3.2.2).
 type OAuthError struct {
-	Code        string // as the server sent it
+	Code        string // as the server sent it; "" when it refused with a status alone
 	Description string // as the server sent it; "" when absent
 	Status      int    // HTTP status; zero at the redirect
 }
 
 // Error quotes the server: what it sends is untrusted text.
 func (e *OAuthError) Error() string {
-	if e.Description == "" {
+	switch {
+	case e.Code == "":
+		return fmt.Sprintf("status %d, and the server does not say why", e.Status)
+	case e.Description == "":
 		return quoted(e.Code)
 	}
 	return quoted(e.Code) + ": " + quoted(e.Description)
@@ -71,6 +74,15 @@ func hint(err error, format string, args ...any) error {
 	return hinted{err, fmt.Sprintf(format, args...)}
 }
 
+// passOn gives err a hint where nobody knew a better one: what is wrong is on the other side.
+func passOn(err error) error {
+	var h interface{ Hint() string }
+	if err == nil || errors.As(err, &h) && h.Hint() != "" {
+		return err
+	}
+	return hint(err, "if the network is up, pass this on to whoever runs the server or its identity provider: the fault is there")
+}
+
 // quoteLimit bounds how much text of a server an error shows, in bytes.
 const quoteLimit = 200
 
@@ -96,12 +108,18 @@ func cut(s string, n int) string {
 	return s[:n]
 }
 
-// scrub replaces a secret that foreign text repeats.
+// scrub replaces a secret that foreign text repeats. Where text begins like a long one and goes on otherwise, as an echo
+// does that somebody cut, nothing that follows is shown.
 func scrub(s string, hidden secret.Text) string {
 	if hidden.IsZero() {
 		return s
 	}
-	return strings.ReplaceAll(s, hidden.Reveal(), hidden.String())
+	const enough = 32 // bytes of a secret that tell it from other text
+	s = strings.ReplaceAll(s, hidden.Reveal(), hidden.String())
+	if i := strings.Index(s, cut(hidden.Reveal(), enough)); i >= 0 {
+		s = s[:i] + hidden.String()
+	}
+	return s
 }
 
 func quoted(s string) string { return strconv.Quote(printable(s)) }

@@ -23,14 +23,14 @@ func (s *Session) complete(p *signIn, r response) (tokenstore.Credential, error)
 	ctx, cancel := context.WithTimeout(s.ctx, exchangeLimit)
 	defer cancel()
 	if r.err != nil {
-		return none, fmt.Errorf("sign-in at %s: %w", quoted(issuer), r.err)
+		return none, passOn(fmt.Errorf("sign-in at %s: %w", quoted(issuer), r.err))
 	}
 	if err := s.pin(ctx, issuer); err != nil {
 		return none, err
 	}
 	t, err := s.exchange(ctx, p, r.code)
 	if err != nil {
-		return none, fmt.Errorf("sign-in at %s: %w", quoted(issuer), err)
+		return none, passOn(fmt.Errorf("sign-in at %s: %w", quoted(issuer), err))
 	}
 	c := s.credentialFor(p, t)
 	// The code is spent: only keeping the tokens makes the human's work count, even while the session closes.
@@ -45,7 +45,7 @@ func (s *Session) exchange(ctx context.Context, p *signIn, code secret.Text) (to
 	form := url.Values{
 		"grant_type":    {"authorization_code"},
 		"code":          {code.Reveal()},
-		"redirect_uri":  {p.landing.uri},
+		"redirect_uri":  {p.redirectURI},
 		"code_verifier": {p.verifier.Reveal()},
 		"resource":      {p.target.resource},
 	}

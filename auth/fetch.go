@@ -136,7 +136,7 @@ func (a answer) decode(v any) error {
 	case a.status >= 500 || a.status == http.StatusTooManyRequests || a.status == http.StatusRequestTimeout:
 		return &unusable{cause: fmt.Errorf("status %d", a.status)}
 	case a.status >= 300 && a.status < 400:
-		return &unusable{absent: true, cause: fmt.Errorf("status %d: redirects to another origin are not followed", a.status)}
+		return &unusable{absent: true, cause: fmt.Errorf("status %d: redirects to another origin are not followed, nor long chains of them", a.status)}
 	case a.status != http.StatusOK:
 		return &unusable{absent: true, cause: fmt.Errorf("status %d", a.status)}
 	case a.isHTML():

@@ -50,6 +50,9 @@ func (s *Session) unauthorized(ctx context.Context, resp *http.Response, a Attem
 		s.update(func(st *state) { st.rejected = rejected{s.now(), err} })
 		return Refused, err
 	}
+	if a.Background && s.isIdle() {
+		return Refused, hint(errors.New("nobody used this connection for a while"), "the next request renews the sign-in")
+	}
 	// One refresh a request: a token that came from one and is refused needs a human.
 	if h.refreshable() && !(a.Resent > 0 && h.renewed) {
 		if _, err := s.renew(ctx, h); err == nil {

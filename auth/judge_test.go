@@ -246,9 +246,14 @@ func TestBackgroundWaitsForOthers(t *testing.T) {
 		t.Errorf("alone: %v, %v", v, err)
 	}
 	st.wantTally(tally{})
-	st.pending(s)
-	if v, err := s.Challenged(t.Context(), resp, Attempt{Background: true}); v != Pending || err != nil {
-		t.Errorf("beside a sign-in: %v, %v", v, err)
+	p, _, _ := st.pending(s)
+	for _, background := range []bool{true, false} {
+		if v, err := s.Challenged(t.Context(), resp, Attempt{Background: background}); v != Pending || err != nil {
+			t.Errorf("beside a sign-in: %v, %v", v, err)
+		}
+		if now, _ := s.Pending(); now.URL != p.URL {
+			t.Error("another sign-in took its place")
+		}
 	}
 }
 

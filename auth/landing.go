@@ -69,20 +69,48 @@ type landing struct {
 	listeners []net.Listener
 }
 
+// portTries bounds the search for a port that is free on both loopback addresses.
+const portTries = 10
+
 // openLanding listens where c says, on any free port when c's is zero.
-func openLanding(c CallbackConfig) (*landing, error) {
+func openLanding(c CallbackConfig) (*landing, error) { return openLandingBy(net.Listen, c) }
+
+type listenFunc func(network, address string) (net.Listener, error)
+
+func openLandingBy(listen listenFunc, c CallbackConfig) (*landing, error) {
 	c = c.named()
-	addresses := []string{c.Host}
-	if c.Host == "localhost" {
-		addresses = []string{"127.0.0.1", "::1"} // a browser may try either
+	tries := 1
+	if c.Port == 0 {
+		tries = portTries // what is free on one address may be taken on the other
 	}
-	l := &landing{}
-	for i, address := range addresses {
-		ln, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(c.Port)))
-		if err != nil && i > 0 {
-			continue // best effort: a machine without IPv6 resolves localhost to 127.0.0.1
+	for {
+		l, err := listenAll(listen, c, loopbacks(c.Host))
+		if tries--; err == nil || tries == 0 {
+			return l, err
 		}
+	}
+}
+
+// loopbacks lists the addresses that a browser may try for host. Those of localhost are both taken: on an address left
+// open, another program could wait for the answer.
+func loopbacks(host string) []string {
+	if host != "localhost" {
+		return []string{host}
+	}
+	if ln, err := net.Listen("tcp", "[::1]:0"); err == nil {
+		_ = ln.Close() // it only had to open
+		return []string{"127.0.0.1", "::1"}
+	}
+	return []string{"127.0.0.1"} // no IPv6 on this machine
+}
+
+// listenAll listens on one port of all addresses.
+func listenAll(listen listenFunc, c CallbackConfig, addresses []string) (*landing, error) {
+	l := &landing{}
+	for _, address := range addresses {
+		ln, err := listen("tcp", net.JoinHostPort(address, strconv.Itoa(c.Port)))
 		if err != nil {
+			l.close()
 			return nil, busy(c, err)
 		}
 		l.listeners = append(l.listeners, ln)

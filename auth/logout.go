@@ -49,14 +49,29 @@ type ending struct {
 	registration *tokenstore.Registration // to be deleted at the issuer; nil when it is not
 }
 
-// One ends the sign-in called name. Its registration goes too when the issuer can delete it and no other sign-in in the
-// store uses it. What went wrong is in the receipt.
-func (l Logout) One(ctx context.Context, name tokenstore.Name) Receipt {
+// One ends the sign-in of one profile at one server. Its registration goes too when the issuer can delete it and no other
+// sign-in in the store uses it. An error is about serverURL; what else went wrong is in the receipt.
+func (l Logout) One(ctx context.Context, serverURL, profile string) (Receipt, error) {
+	name, err := tokenstore.CredentialName(serverURL, profile)
+	if err != nil {
+		return Receipt{}, err
+	}
+	pending, err := tokenstore.SignInName(serverURL, profile)
+	if err != nil {
+		return Receipt{}, err
+	}
 	e := l.take(ctx, name)
+	if err := l.dropSignIn(ctx, pending); err != nil {
+		l.logger().Warn("the record of the last sign-in stays in the store", "cause", err)
+	}
 	if e.receipt.Local.State == Ended && e.credential.Client.ID != "" {
 		e.registration, e.receipt.Registration = l.takeRegistration(ctx, e.credential)
 	}
-	return l.tell(ctx, e)
+	r := l.tell(ctx, e)
+	if r.ServerURL == "" {
+		r.ServerURL, r.Profile = serverURL, profile
+	}
+	return r, nil
 }
 
 // All ends every sign-in and deletes every registration in the store, and whatever else is in it but the issuers that
@@ -75,6 +90,8 @@ func (l Logout) All(ctx context.Context, done func(Receipt)) error {
 			signIns = append(signIns, l.take(ctx, name))
 		case tokenstore.KindRegistration:
 			registrations = append(registrations, l.takeAnyRegistration(ctx, name))
+		case tokenstore.KindSignIn:
+			errs = append(errs, l.dropSignIn(ctx, name))
 		case kindPin:
 		default:
 			errs = append(errs, l.Store.Delete(ctx, name))
@@ -113,6 +130,25 @@ func (l Logout) take(ctx context.Context, name tokenstore.Name) ending {
 	}
 	e.receipt.Local = outcome(err, time.Time{})
 	return e
+}
+
+// signInWait is how long a sign-in that is just ending may take to do so.
+const signInWait = time.Second
+
+// dropSignIn deletes the record of a sign-in that ended, or that a process left which is gone: nobody is to go on with it.
+// One that a person is at belongs to a process that is alive, and goes on.
+func (l Logout) dropSignIn(ctx context.Context, name tokenstore.Name) error {
+	wait, cancel := context.WithTimeout(ctx, signInWait)
+	defer cancel()
+	unlock, err := l.Store.Lock(wait, signInLock(name))
+	if err != nil && wait.Err() != nil && ctx.Err() == nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return l.Store.Delete(ctx, name)
 }
 
 func (e *ending) describe(c tokenstore.Credential) {

@@ -23,6 +23,14 @@ import (
 
 func (st *stage) logout() Logout { return Logout{Store: st.store, Now: st.clock.Now, Log: st.log()} }
 
+func (st *stage) logOut(ctx context.Context, l Logout) Receipt {
+	r, err := l.One(ctx, st.URL(), "")
+	if err != nil {
+		st.t.Error(err)
+	}
+	return r
+}
+
 // told is what a receipt says, with causes in words.
 type told struct{ Local, Refresh, Access, Registration string }
 
@@ -132,7 +140,7 @@ func TestLogout(t *testing.T) {
 			if tt.wreck != nil {
 				tt.wreck(st)
 			}
-			got := inWords(st.logout().One(t.Context(), st.name("")))
+			got := inWords(st.logOut(t.Context(), st.logout()))
 			words := strings.NewReplacer("ENDPOINT", fmt.Sprintf("revocation endpoint %q", st.Issuer()+"/revoke"), "ISSUER", st.Issuer(),
 				"DAMAGED", fmt.Sprintf("load %s: the stored record is damaged: it is not a credential", st.name("")))
 			want := told{tt.want.Local, words.Replace(tt.want.Refresh), words.Replace(tt.want.Access), words.Replace(tt.want.Registration)}
@@ -188,7 +196,7 @@ func TestLogoutEndsAccess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := st.logout().One(t.Context(), st.name("")); !r.Wiped() || !r.Confirmed() {
+	if r := st.logOut(t.Context(), st.logout()); !r.Wiped() || !r.Confirmed() {
 		t.Fatalf("receipt: %+v", inWords(r))
 	}
 	resp := st.send(running)
@@ -223,7 +231,7 @@ func TestLogoutAsTheClient(t *testing.T) {
 			l := st.logout()
 			l.Client = ClientIdentity{ID: client.ID, Secret: client.Secret}
 			want := told{"ended", "ended", "ended", "absent"}
-			if diff := cmp.Diff(want, inWords(l.One(t.Context(), st.name("")))); diff != "" {
+			if diff := cmp.Diff(want, inWords(st.logOut(t.Context(), l))); diff != "" {
 				t.Errorf("receipt (-want +got):\n%s", diff)
 			}
 		})
@@ -245,7 +253,7 @@ func TestLogoutOrder(t *testing.T) {
 		}
 		return false
 	})
-	st.logout().One(t.Context(), st.name(""))
+	st.logOut(t.Context(), st.logout())
 	if diff := cmp.Diff([]string{"POST refresh_token", "POST access_token", "DELETE"}, order); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
@@ -301,7 +309,7 @@ func TestLogoutAgainstARefresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan Receipt)
-	go func() { done <- st.logout().One(context.WithoutCancel(t.Context()), st.name("")) }()
+	go func() { done <- st.logOut(context.WithoutCancel(t.Context()), st.logout()) }()
 	c.RefreshToken = secret.New("rotated meanwhile")
 	if err := tokenstore.SaveCredential(t.Context(), st.store, c); err != nil {
 		t.Fatal(err)
@@ -334,8 +342,8 @@ func TestLogoutWithoutTheLock(t *testing.T) {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		r := Logout{Store: store}.One(t.Context(), name)
-		if r.Wiped() || !strings.Contains(r.Local.Cause.Error(), "may store another token") || time.Since(start) != lockWait {
+		r, err := Logout{Store: store}.One(t.Context(), c.ServerURL, "")
+		if err != nil || r.Wiped() || !strings.Contains(r.Local.Cause.Error(), "may store another token") || time.Since(start) != lockWait {
 			t.Errorf("after %v: %+v", time.Since(start), inWords(r))
 		}
 		if names, err := store.List(t.Context()); len(names) != 0 || err != nil {
@@ -350,12 +358,12 @@ func TestLogoutStoreFails(t *testing.T) {
 	st.mustCall(st.session())
 	flaky.failDelete.Store(true)
 	want := told{"unconfirmed: " + errStore.Error(), "ended", "ended", "absent"}
-	r := st.logout().One(t.Context(), st.name(""))
+	r := st.logOut(t.Context(), st.logout())
 	if diff := cmp.Diff(want, inWords(r)); diff != "" || r.Wiped() {
 		t.Errorf("delete fails (-want +got):\n%s", diff)
 	}
 	flaky.failLoad.Store(true)
-	r = st.logout().One(t.Context(), st.name(""))
+	r = st.logOut(t.Context(), st.logout())
 	if r.Wiped() || !errors.Is(r.Local.Cause, errStore) {
 		t.Errorf("load fails: %+v", inWords(r))
 	}
@@ -367,7 +375,6 @@ func TestLogoutSlowIssuer(t *testing.T) {
 		store := tokenstore.NewMemory()
 		c := tokenstore.Credential{ServerURL: "https://mcp.example.com", Issuer: "https://idp.example.com",
 			RevocationEndpoint: "https://idp.example.com/revoke", AccessToken: secret.New("a"), RefreshToken: secret.New("r")}
-		name, _ := tokenstore.CredentialName(c.ServerURL, "") // it is a URL
 		if err := tokenstore.SaveCredential(t.Context(), store, c); err != nil {
 			t.Fatal(err)
 		}
@@ -376,9 +383,9 @@ func TestLogoutSlowIssuer(t *testing.T) {
 			return nil, r.Context().Err()
 		})
 		start := time.Now()
-		r := Logout{Store: store, HTTP: &http.Client{Transport: never}}.One(t.Context(), name)
+		r, err := Logout{Store: store, HTTP: &http.Client{Transport: never}}.One(t.Context(), c.ServerURL, "")
 		want := told{"ended", "unconfirmed: no answer within 10s", "unconfirmed: no answer within 10s", "absent"}
-		if diff := cmp.Diff(want, inWords(r)); diff != "" || time.Since(start) != tellLimit {
+		if diff := cmp.Diff(want, inWords(r)); diff != "" || err != nil || time.Since(start) != tellLimit {
 			t.Errorf("after %v (-want +got):\n%s", time.Since(start), diff)
 		}
 	})
@@ -399,5 +406,27 @@ func TestDeregisterStaysOutside(t *testing.T) {
 	err := f.deregister(t.Context(), tokenstore.Registration{ManagementURI: inside.URL, ManagementToken: secret.New("CANARY")})
 	if !errors.Is(err, errPrivate) || asked {
 		t.Errorf("asked: %v, error %v", asked, err)
+	}
+}
+
+// TestLogoutBesideASignIn: a sign-in that a person is at goes on; one whose process is gone is not to be gone on with.
+func TestLogoutBesideASignIn(t *testing.T) {
+	st := newStage(t)
+	s := st.session(func(c *Config) { c.Open = nil }) // nobody sees the address
+	resp := st.send(s)
+	if v, err := s.Challenged(t.Context(), resp, Attempt{}); v != Pending || err != nil {
+		t.Fatalf("verdict %v, %v", v, err)
+	}
+	st.logOut(t.Context(), st.logout())
+	if diff := cmp.Diff([]string{"registration", tokenstore.KindSignIn}, st.left()); diff != "" {
+		t.Errorf("while a person is at it (-want +got):\n%s", diff)
+	}
+	s.Close()
+	if diff := cmp.Diff([]string{"registration", tokenstore.KindSignIn}, st.left()); diff != "" {
+		t.Fatalf("after its process ended (-want +got):\n%s", diff)
+	}
+	st.logOut(t.Context(), st.logout())
+	if diff := cmp.Diff([]string{"registration"}, st.left()); diff != "" {
+		t.Errorf("after the second logout (-want +got):\n%s", diff)
 	}
 }

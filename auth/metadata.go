@@ -19,6 +19,8 @@ type serverMetadata struct {
 	ScopesSupported       []string `json:"scopes_supported"`
 	TokenAuthMethods      []string `json:"token_endpoint_auth_methods_supported"`
 	PKCEMethods           []string `json:"code_challenge_methods_supported"`
+	GrantTypes            []string `json:"grant_types_supported"`
+	DeviceEndpoint        string   `json:"device_authorization_endpoint"` // RFC 8628 section 4
 	ClientDocuments       bool     `json:"client_id_metadata_document_supported"`
 	IssAdvertised         bool     `json:"authorization_response_iss_parameter_supported"`
 }
@@ -163,7 +165,34 @@ func (m *serverMetadata) validate(d *discovery) error {
 			return fmt.Errorf("metadata of authorization server %s: %w", quoted(m.Issuer), err)
 		}
 	}
+	if name := ownParameter(m.AuthorizationEndpoint); name != "" {
+		return fmt.Errorf("metadata of authorization server %s: authorization_endpoint %s: its query sets %s, which is ours to set",
+			quoted(m.Issuer), quoted(m.AuthorizationEndpoint), quoted(name))
+	}
 	return m.checkPKCE()
+}
+
+// requestParameters are the parameters of an authorization request that the query of an authorization endpoint must not
+// carry: twice is once too often (RFC 6749 section 3.1), and a request object takes the place of all others (RFC 9101).
+var requestParameters = []string{
+	"response_type", "response_mode", "client_id", "redirect_uri", "scope", "state", "nonce", "resource",
+	"code_challenge", "code_challenge_method", "request", "request_uri",
+}
+
+// ownParameter names a parameter in the query of endpoint that this program sets itself; "" when there is none. Other
+// parameters may be there (RFC 6749 section 3.1).
+func ownParameter(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return ""
+	}
+	query := u.Query()
+	for _, name := range requestParameters {
+		if query.Has(name) {
+			return name
+		}
+	}
+	return ""
 }
 
 func (d *discovery) checkEndpoint(name, raw string) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 
 	"drawbridge/tokenstore"
@@ -92,7 +93,7 @@ func (d *discovery) resourcePlaces(challenged string) ([]*url.URL, error) {
 		}
 		places = append(places, &inserted)
 	}
-	return append(places, root), nil
+	return slices.CompactFunc(append(places, root), func(a, b *url.URL) bool { return a.String() == b.String() }), nil
 }
 
 // resourceURL checks the URL of a challenge. On the server's own origin it may be as plain as the server's.

@@ -63,6 +63,9 @@ func ifAlive(h held, now time.Time) held {
 // all others. errNeedsHuman means that there is no way but a sign-in.
 func (s *Session) renew(ctx context.Context, h held) (held, error) {
 	return share(ctx, &s.flights, "refresh "+strconv.Itoa(h.generation), func() (held, error) {
+		done := make(chan struct{})
+		defer close(done)
+		s.update(func(st *state) { st.renewing = done })
 		ctx, cancel := context.WithTimeout(context.Background(), renewLimit)
 		defer cancel()
 		return s.renewLocked(ctx, h)
@@ -167,6 +170,7 @@ func (s *Session) refreshFailed(ctx context.Context, c tokenstore.Credential, er
 		return held{}, s.clientRefused(ctx, c, err)
 	}
 	// The token endpoint understood and will not: the access token serves as long as it lives, then a human must help.
+	s.log.Info(reasonRefused, "cause", err)
 	s.postpone()
 	s.update(func(st *state) { st.reason = reasonRefused })
 	return held{}, fmt.Errorf("%w: %w", errNeedsHuman, err)

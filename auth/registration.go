@@ -103,6 +103,10 @@ func (s *Session) registerAnew(ctx context.Context, as serverMetadata) (tokensto
 		return tokenstore.Client{}, nil, err
 	}
 	reg, err := s.fetch.register(ctx, as, at.uri, s.cfg.Issuer != "")
+	if err == nil && !reg.SecretExpiry.IsZero() && !s.cfg.Now().Before(reg.SecretExpiry) {
+		err = hint(fmt.Errorf("register client at %s: the client secret that came has expired already", quoted(as.RegistrationEndpoint)),
+			"check this machine's clock; if it is right, the identity provider's is not")
+	}
 	if err != nil {
 		at.close()
 		return tokenstore.Client{}, nil, err
@@ -159,7 +163,7 @@ func (f *fetcher) register(ctx context.Context, as serverMetadata, redirectURI s
 	}
 	body, err := json.Marshal(registrationRequest{
 		ClientName: clientName, ApplicationType: "native", RedirectURIs: []string{redirectURI},
-		GrantTypes: []string{"authorization_code", "refresh_token"}, ResponseTypes: []string{"code"},
+		GrantTypes: as.registrationGrants(), ResponseTypes: []string{"code"},
 		AuthMethod: as.registrationMethod(),
 	})
 	if err != nil {
@@ -180,6 +184,15 @@ func (f *fetcher) register(ctx context.Context, as serverMetadata, redirectURI s
 		return none, fmt.Errorf("register client at %s: %w", quoted(u.String()), err)
 	}
 	return reg, nil
+}
+
+// registrationGrants are the grants that a sign-in may use at this server.
+func (m *serverMetadata) registrationGrants() []string {
+	grants := []string{"authorization_code", "refresh_token"}
+	if m.offersDevice() {
+		grants = append(grants, deviceGrant)
+	}
+	return grants
 }
 
 // registrationMethod asks to be a public client wherever possible: a secret on a laptop is none.
@@ -225,17 +238,18 @@ func parseRegistration(a answer, issuer, redirectURI string) (tokenstore.Registr
 }
 
 // method returns how the registered client authenticates. A secret without a method means client_secret_basic
-// (RFC 7591 section 2), no secret means none whatever the server calls it.
+// (RFC 7591 section 2); without a secret the methods that need one mean none, which servers echo from their defaults.
 func (j *registrationAnswer) method() (string, error) {
+	known := j.AuthMethod == "" || j.AuthMethod == authNone || j.AuthMethod == authBasic || j.AuthMethod == authPost
 	switch {
+	case !known:
+		return "", fmt.Errorf("the server wants the client to authenticate by %s", quoted(j.AuthMethod))
 	case j.ClientSecret == "":
 		return authNone, nil
 	case j.AuthMethod == "":
 		return authBasic, nil
-	case j.AuthMethod == authNone || j.AuthMethod == authBasic || j.AuthMethod == authPost:
-		return j.AuthMethod, nil
 	}
-	return "", fmt.Errorf("the server wants the client to authenticate by %s", quoted(j.AuthMethod))
+	return j.AuthMethod, nil
 }
 
 // unixTime reads client_secret_expires_at; 0, absence and nonsense mean never.

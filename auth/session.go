@@ -19,9 +19,12 @@ type Session struct {
 	cfg    Config // defaults filled in
 	server *url.URL
 	name   tokenstore.Name // of the credential
-	log    *slog.Logger
-	fetch  *fetcher
-	disco  *discovery
+
+	pendingName tokenstore.Name // of the sign-in under way
+
+	log   *slog.Logger
+	fetch *fetcher
+	disco *discovery
 
 	// One load, one refresh and one start of a sign-in at a time, shared by everybody who needs its result.
 	flights singleflight.Group
@@ -56,11 +59,19 @@ const (
 // SignIn is a sign-in that waits for a human.
 type SignIn struct {
 	URL      string          // the page to open; it carries no secret that outlives the sign-in
+	Device   DeviceCode      // another way in, for a browser on any device; zero where there is none
 	Reason   string          // why it is needed, in a sentence; "" on a first sign-in
 	Deadline time.Time       // when it ends by itself
 	Done     <-chan struct{} // closed when it ended, whatever the outcome
 	Err      func() error    // after Done: nil, or why it failed
 	Present  func()          // shows URL to the human, once however often it is called; does not block
+}
+
+// DeviceCode is a way to sign in on another device (RFC 8628).
+type DeviceCode struct {
+	UserCode    string // what the human types
+	URI         string // where
+	CompleteURI string // the same with the code in it; may be ""
 }
 
 // New checks cfg. It neither reads the store nor talks to anyone.
@@ -74,7 +85,11 @@ func New(cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{cfg: cfg, server: server, name: name, log: cfg.Log}
+	pendingName, err := tokenstore.SignInName(cfg.ServerURL, cfg.Profile)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{cfg: cfg, server: server, name: name, pendingName: pendingName, log: cfg.Log}
 	r := &reach{server: server, lookup: net.DefaultResolver.LookupNetIP}
 	s.fetch = newFetcher(cfg.HTTP.Transport, r, cfg.Log)
 	s.disco = &discovery{server: server, issuer: cfg.Issuer, fetch: s.fetch, log: cfg.Log}
@@ -103,8 +118,13 @@ func (s *Session) Authorize(req *http.Request) error {
 	if h.token().IsZero() {
 		return nil
 	}
-	if h, err = s.fresh(req.Context(), h); err != nil || h.token().IsZero() {
+	if !s.mayRenew(req) {
+		h = ifAlive(h, s.now())
+	} else if h, err = s.fresh(req.Context(), h); err != nil {
 		return err
+	}
+	if h.token().IsZero() {
+		return nil
 	}
 	req.Header.Set("Authorization", "Bearer "+h.token().Reveal())
 	return nil
@@ -129,6 +149,7 @@ func (s *Session) SignIn(ctx context.Context) (tokenstore.Credential, error) {
 			return tokenstore.Credential{}, err
 		}
 	}
+	p.again.Store(true) // the human asked for it
 	p.present()
 	select {
 	case <-p.done:
@@ -145,9 +166,11 @@ func (s *Session) Credential(ctx context.Context) (tokenstore.Credential, error)
 // closeLimit bounds how long Close waits for the port to be free.
 const closeLimit = time.Second
 
-// Close ends a pending sign-in and frees its port. Authorize and Challenged still work afterwards, but start no other.
+// Close ends a pending sign-in and frees its port, and lets a renewal under way end. Authorize and Challenged still work
+// afterwards, but start no other sign-in. It may be called more than once.
 func (s *Session) Close() {
 	s.cancel()
+	s.finishRenewal()
 	if p := s.view().pending; p != nil {
 		select {
 		case <-p.done:

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,15 +26,23 @@ type signIn struct {
 	verifier secret.Text // PKCE (RFC 7636)
 	scopes   []string    // asked for
 	url      string
+
+	redirectURI string
+	device      tokenstore.Device // zero where there is none
+
 	reason   string
 	deadline time.Time
-	present  func() // once
+	present  func()      // once
+	again    atomic.Bool // open a tab though one was opened before: the human asked for it
+	recorded bool        // other processes can find it in the store
+	unlock   func()      // of the lock that makes this process the leader; nil for a follower
 
 	// taken is set by whoever decides the outcome: the one valid response, or the end of the time.
 	taken   atomic.Bool
 	outcome chan error // the response's, after taken
 
-	mixUp atomic.Pointer[rejection] // the last response with the right state and a wrong iss
+	rejections atomic.Int32              // requests that were not the awaited response
+	mixUp      atomic.Pointer[rejection] // the last response with the right state and a wrong iss
 
 	done       chan struct{}
 	credential tokenstore.Credential // set before done is closed
@@ -45,7 +52,8 @@ type signIn struct {
 // public is what others may know of it.
 func (p *signIn) public() SignIn {
 	return SignIn{
-		URL: p.url, Reason: p.reason, Deadline: p.deadline, Done: p.done,
+		URL: p.url, Device: DeviceCode{p.device.UserCode, p.device.URI, p.device.CompleteURI},
+		Reason: p.reason, Deadline: p.deadline, Done: p.done,
 		Err: func() error { return p.err }, Present: p.present,
 	}
 }
@@ -131,28 +139,6 @@ func (s *Session) probe(ctx context.Context) (wanted, error) {
 	return readChallenge(resp.Header), nil
 }
 
-// begin does everything up to the URL: discovery, client identity, open port. ctx bounds that; the sign-in itself ends
-// with its deadline or the session.
-func (s *Session) begin(ctx context.Context, w want) (*signIn, error) {
-	t, err := s.disco.find(ctx, w.wanted)
-	if err != nil {
-		return nil, fmt.Errorf("find out where to sign in: %w", err)
-	}
-	client, at, err := s.identify(ctx, t.as)
-	if err != nil {
-		return nil, fmt.Errorf("prepare the sign-in: %w", err)
-	}
-	p, err := s.prepare(t, client, at, w)
-	if err != nil {
-		at.close()
-		return nil, err
-	}
-	s.update(func(st *state) { st.pending = p })
-	s.log.Info("sign-in started", "issuer", printable(t.as.Issuer), "deadline", p.deadline)
-	go s.run(p)
-	return p, nil
-}
-
 func (s *Session) prepare(t target, client tokenstore.Client, at *landing, w want) (*signIn, error) {
 	state := secret.New(oauth2.GenerateVerifier()) // 32 random bytes
 	cb, err := newCallback(at.uri, state, t.as)
@@ -161,15 +147,16 @@ func (s *Session) prepare(t target, client tokenstore.Client, at *landing, w wan
 	}
 	p := &signIn{
 		target: t, client: client, landing: at, callback: cb,
-		verifier: secret.New(oauth2.GenerateVerifier()),
-		scopes:   s.chooseScopes(w, t),
-		reason:   w.reason,
-		deadline: s.cfg.Now().Add(s.cfg.LoginTimeout),
-		outcome:  make(chan error, 1),
-		done:     make(chan struct{}),
+		verifier:    secret.New(oauth2.GenerateVerifier()),
+		scopes:      s.chooseScopes(w, t),
+		reason:      w.reason,
+		deadline:    s.cfg.Now().Add(s.cfg.LoginTimeout),
+		redirectURI: at.uri,
+		outcome:     make(chan error, 1),
+		done:        make(chan struct{}),
 	}
 	p.url = p.authorizationURL()
-	p.present = sync.OnceFunc(func() { s.show(p) })
+	p.present = s.presenter(p)
 	return p, nil
 }
 
@@ -178,7 +165,7 @@ func (p *signIn) authorizationURL() string {
 	config := oauth2.Config{
 		ClientID:    p.client.ID,
 		Endpoint:    oauth2.Endpoint{AuthURL: p.target.as.AuthorizationEndpoint},
-		RedirectURL: p.landing.uri,
+		RedirectURL: p.redirectURI,
 		Scopes:      p.scopes,
 	}
 	return config.AuthCodeURL(p.callback.state.Reveal(),
@@ -204,12 +191,8 @@ func (s *Session) chooseScopes(w want, t target) []string {
 	return scopes
 }
 
-// show tells the human where to go, and opens a browser if there is one.
+// show opens a browser and says so, in case none appears.
 func (s *Session) show(p *signIn) {
-	if s.cfg.Open == nil {
-		s.cfg.Notice("to sign in to " + s.server.Host + ", open " + p.url)
-		return
-	}
 	s.cfg.Notice("opening a browser to sign in to " + s.server.Host + "; if none appears, open " + p.url)
 	go func() { // an opener may wait for the browser to be closed
 		if err := s.cfg.Open(p.url); err != nil {
@@ -224,12 +207,13 @@ func (s *Session) run(p *signIn) {
 	for _, ln := range p.landing.listeners {
 		go func() { _ = srv.Serve(ln) }() // ends with ErrServerClosed or the closed listener
 	}
-	err := s.await(p)
+	if !p.device.Code.IsZero() {
+		go s.pollDevice(p)
+	}
+	p.err = s.await(p)
 	p.landing.close()
-	p.err = err
-	s.update(func(st *state) { st.pending = nil })
-	close(p.done)
-	s.log.Info("sign-in ended", "issuer", printable(p.target.as.Issuer), "ok", err == nil)
+	s.closeRecord(p, p.err)
+	s.conclude(p)
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
 	if srv.Shutdown(ctx) != nil {
@@ -239,7 +223,7 @@ func (s *Session) run(p *signIn) {
 
 // await returns the outcome of p. Once a valid response has been taken, its outcome is waited for, which is bounded.
 func (s *Session) await(p *signIn) error {
-	timeout := time.NewTimer(s.cfg.LoginTimeout)
+	timeout := time.NewTimer(p.deadline.Sub(s.cfg.Now()))
 	defer timeout.Stop()
 	var late error
 	select {

@@ -110,6 +110,54 @@ func TestSignInThatCannotBeKept(t *testing.T) {
 	}
 }
 
+// watchedStore reports credentials that are written or deleted without the lock of those who refresh.
+type watchedStore struct {
+	tokenstore.Store
+	t      *testing.T
+	locked atomic.Bool
+}
+
+func (w *watchedStore) Lock(ctx context.Context, name string) (func(), error) {
+	unlock, err := w.Store.Lock(ctx, name)
+	if err != nil || !strings.HasPrefix(name, "refresh-") {
+		return unlock, err
+	}
+	w.locked.Store(true)
+	return func() { w.locked.Store(false); unlock() }, nil
+}
+
+func (w *watchedStore) check(name tokenstore.Name) {
+	if name.Kind() == tokenstore.KindCredential && !w.locked.Load() {
+		w.t.Errorf("%s is changed without the lock", name)
+	}
+}
+
+func (w *watchedStore) Save(ctx context.Context, name tokenstore.Name, item secret.Text) error {
+	w.check(name)
+	return w.Store.Save(ctx, name, item)
+}
+
+func (w *watchedStore) Delete(ctx context.Context, name tokenstore.Name) error {
+	w.check(name)
+	return w.Store.Delete(ctx, name)
+}
+
+// TestEveryChangeIsLocked signs in, refreshes and is refused, all under the lock that processes share.
+func TestEveryChangeIsLocked(t *testing.T) {
+	st := newStage(t)
+	st.store = &watchedStore{Store: st.store, t: t}
+	s := st.session()
+	st.mustCall(s)
+	st.clock.advance(time.Hour)
+	st.mustCall(s)
+	st.IdP.Deactivate("ada")
+	st.clock.advance(time.Hour)
+	st.send(s)
+	if _, err := st.stored(); !errors.Is(err, tokenstore.ErrNotFound) {
+		t.Errorf("the record is still there: %v", err)
+	}
+}
+
 // TestUnreadableStore lets an open server work and says what is wrong when a credential is needed.
 func TestUnreadableStore(t *testing.T) {
 	st, flaky := newFlakyStage(t)
@@ -215,4 +263,17 @@ func TestWithdrawnRecord(t *testing.T) {
 	st.clock.advance(time.Hour)
 	st.mustCall(s)
 	st.wantTally(tally{Tabs: 2, SignIns: 2, Registrations: 1})
+}
+
+// refusingSignIns is a store that keeps no sign-ins under way.
+type refusingSignIns struct {
+	tokenstore.Store
+	on *atomic.Bool
+}
+
+func (r refusingSignIns) Save(ctx context.Context, name tokenstore.Name, item secret.Text) error {
+	if r.on.Load() && name.Kind() == tokenstore.KindSignIn {
+		return errors.New("refused by the test")
+	}
+	return r.Store.Save(ctx, name, item)
 }

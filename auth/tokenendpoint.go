@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -85,7 +86,7 @@ func scrubSent(err error, form url.Values, client tokenstore.Client) {
 	if !errors.As(err, &refusal) {
 		return
 	}
-	for _, name := range []string{"refresh_token", "code", "code_verifier"} {
+	for _, name := range []string{"refresh_token", "code", "code_verifier", "device_code"} {
 		refusal.Description = scrub(refusal.Description, secret.New(form.Get(name)))
 	}
 	refusal.Description = scrub(refusal.Description, client.Secret)
@@ -123,6 +124,9 @@ func parseTokens(a answer) (tokens, error) {
 		return tokens{}, fmt.Errorf("status %d: redirects are not followed", a.status)
 	case !bad && j.Error != "":
 		return tokens{}, &OAuthError{j.Error, j.ErrorDescription, a.status}
+	case a.status == http.StatusBadRequest && len(bytes.TrimSpace(a.body)) == 0:
+		// Glewlwyd 2.7 refuses so, without the JSON of section 5.2. No proxy in the way says 400 and nothing else.
+		return tokens{}, &OAuthError{Status: a.status}
 	case a.status != http.StatusOK:
 		return tokens{}, fmt.Errorf("status %d", a.status)
 	case a.isHTML():

@@ -151,6 +151,7 @@ func TestMalformedAnswer(t *testing.T) {
 // TestTokenEndpointRedirects never posts a code or token anywhere else.
 func TestTokenEndpointRedirects(t *testing.T) {
 	s, other := newScript(t), newScript(t)
+	s.on("/elsewhere", answerJSON(object{"access_token": "a", "token_type": "Bearer"}))
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		for _, to := range []string{other.URL + "/token", s.URL + "/elsewhere"} {
 			s.on("/token", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, status) })

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,10 +27,26 @@ func secureURL(what, raw string) (*url.URL, error) {
 		return nil, fmt.Errorf("%s %s: want a host, no user and no fragment", what, quoted(raw))
 	case strings.ContainsFunc(u.Hostname(), func(r rune) bool { return r <= ' ' || r >= 0x7f }):
 		return nil, fmt.Errorf("%s %s: want the host in its ASCII form", what, quoted(raw))
+	case isDisguisedNumber(u.Hostname()):
+		return nil, fmt.Errorf("%s %s: want an IPv4 address as four decimal numbers", what, quoted(raw))
 	case u.Scheme == "http" && !isLoopbackName(u.Hostname()):
 		return nil, fmt.Errorf("%s %s: plain http is only accepted on loopback", what, quoted(raw))
 	}
 	return u, nil
+}
+
+// isDisguisedNumber reports whether browsers and resolvers read host as an IPv4 address that is not written as one: as
+// 2130706433, 127.1 or 0x7f.0.0.1 (WHATWG URL, "ends in a number"). Such a host is only there to slip past a check.
+func isDisguisedNumber(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return false
+	}
+	host = strings.TrimSuffix(host, ".")
+	last := strings.ToLower(host[strings.LastIndex(host, ".")+1:])
+	if digits, hex := strings.CutPrefix(last, "0x"); hex {
+		return strings.Trim(digits, "0123456789abcdef") == ""
+	}
+	return last != "" && strings.Trim(last, "0123456789") == ""
 }
 
 // isLoopbackName reports whether host means this machine without asking a resolver (RFC 6761 section 6.3).
@@ -42,14 +59,40 @@ func isLoopbackName(host string) bool {
 	return err == nil && addr.Unmap().IsLoopback()
 }
 
-// sharedAddressSpace is RFC 6598, where carriers and overlay networks put their own hosts.
-var sharedAddressSpace = netip.MustParsePrefix("100.64.0.0/10")
+// notPublic are the networks that are not reachable from the public Internet and that netip does not know as such.
+var notPublic = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"),      // this network (RFC 791)
+	netip.MustParsePrefix("100.64.0.0/10"),  // shared address space (RFC 6598): carriers, overlay networks
+	netip.MustParsePrefix("192.0.0.0/24"),   // protocol assignments (RFC 6890)
+	netip.MustParsePrefix("198.18.0.0/15"),  // benchmarks (RFC 2544)
+	netip.MustParsePrefix("240.0.0.0/4"),    // reserved (RFC 1112), broadcast
+	netip.MustParsePrefix("64:ff9b:1::/48"), // translation of private IPv4 (RFC 8215)
+	netip.MustParsePrefix("fec0::/10"),      // site-local (RFC 3879)
+}
+
+// Networks whose addresses carry an IPv4 address.
+var (
+	translated = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052
+	sixToFour  = netip.MustParsePrefix("2002::/16")    // RFC 3056
+)
 
 // isPrivate reports whether addr is not reachable from the public Internet.
 func isPrivate(addr netip.Addr) bool {
-	addr = addr.Unmap().WithZone("")
+	addr = innermost(addr.Unmap().WithZone(""))
 	return addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast() || addr.IsUnspecified() ||
-		addr.IsMulticast() || sharedAddressSpace.Contains(addr)
+		addr.IsMulticast() || slices.ContainsFunc(notPublic, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+// innermost returns the IPv4 address that addr leads to, where it carries one.
+func innermost(addr netip.Addr) netip.Addr {
+	raw := addr.As16()
+	switch {
+	case translated.Contains(addr):
+		return netip.AddrFrom4([4]byte(raw[12:]))
+	case sixToFour.Contains(addr):
+		return netip.AddrFrom4([4]byte(raw[2:6]))
+	}
+	return addr
 }
 
 // sameOrigin compares scheme, host and port (RFC 6454).

@@ -59,6 +59,32 @@ func TestInsideAddresses(t *testing.T) {
 	}
 }
 
+// TestInsideEndpoints refuses what is visibly inside before anything is dialled or shown to a browser, whatever the
+// transport.
+func TestInsideEndpoints(t *testing.T) {
+	network := roundTrips(func(r *http.Request) (*http.Response, error) {
+		t.Errorf("a request was sent to %s", r.URL.Host)
+		return nil, errors.New("no network")
+	})
+	d := discoveryFor(t, farServer, "")
+	d.fetch = newFetcher(network, d.fetch.reach, d.log)
+	for _, raw := range []string{"https://10.1.2.3/a", "http://localhost:8080/a", "http://127.0.0.1/a", "https://[fe80::1]/a"} {
+		if err := d.checkEndpoint("authorization_endpoint", raw); !errors.Is(err, errPrivate) {
+			t.Errorf("%s as an endpoint: %v", raw, err)
+		}
+		if _, err := d.resourceMetadata(t.Context(), raw); !errors.Is(err, errPrivate) {
+			t.Errorf("%s as resource metadata: %v", raw, err)
+		}
+		if _, err := d.serverMetadata(t.Context(), raw, raw); !errors.Is(err, errPrivate) {
+			t.Errorf("%s as an issuer: %v", raw, err)
+		}
+	}
+	d.issuer = "https://10.1.2.3"
+	if err := d.checkEndpoint("token_endpoint", "https://10.1.2.3/t"); err != nil {
+		t.Errorf("an endpoint of a pinned issuer: %v", err)
+	}
+}
+
 // dialing returns a transport for which every name leads to s.
 func dialing(s *script) *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()

@@ -58,6 +58,9 @@ type SignIn struct {
 	// URL is the page to open. It carries no secret that outlives the sign-in.
 	URL string
 
+	// Other is another way to sign in, in words, for a person whose browser is on another device; "" if there is none.
+	Other string
+
 	// Reason says in a sentence why it is needed; "" on a first sign-in.
 	Reason string
 

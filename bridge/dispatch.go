@@ -93,7 +93,7 @@ func (p *pump) takeRequest(m envelope.Message, b *batch) {
 		p.result(c, emptyObject)
 	case "server/discover":
 		// The client then sends initialize, which loses nothing; MCP 2026-07-28 versioning, backward compatibility.
-		p.fail(c, &fault{code: codeMethodNotFound, kind: "unsupported", text: "server/discover is not supported; send initialize"})
+		p.answer(c, errorMessage(c.ID, &fault{code: codeMethodNotFound, kind: "unsupported", text: "server/discover is not supported; send initialize"}))
 	case "initialize":
 		h, greeted := p.session.begin(p, m)
 		go p.initialize(c, h, greeted)

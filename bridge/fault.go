@@ -94,6 +94,7 @@ func errorMessage(id []byte, f *fault) []byte {
 		URL    string `json:"url,omitempty"`
 	}
 	d := data{Source: "drawbridge", Kind: f.kind, Hint: f.hint, Status: f.status, URL: f.url}
+	d.Cause = f.text
 	if f.cause != nil {
 		d.Cause = f.cause.Error()
 	}
@@ -155,6 +156,9 @@ func authFault(err error) error {
 func signInFault(s SignIn) *fault {
 	f := &fault{code: codeSignIn, kind: "sign_in_required", text: "a person has to sign in first", url: s.URL,
 		hint: "open " + s.URL + " in a browser, sign in, then try again"}
+	if s.Other != "" {
+		f.hint += "; or " + s.Other
+	}
 	if s.Reason != "" {
 		f.cause = errors.New(s.Reason)
 	}
@@ -183,11 +187,18 @@ func networkFault(host string, err error) error {
 	return f
 }
 
-// bare takes method and URL off an error of net/http: a URL may hold what a log must not.
+// errMalformed stands in for what net/http says about a broken answer, because that quotes the answer, in which a server
+// may echo a token.
+var errMalformed = errors.New("the answer is malformed HTTP")
+
+// bare takes method and URL off an error of net/http (a URL may hold what a log must not), and the words of the server.
 func bare(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
-		return u.Err
+		err = u.Err
+	}
+	if text := err.Error(); strings.Contains(text, "malformed") || strings.Contains(text, `"`) {
+		return errMalformed
 	}
 	return err
 }
@@ -207,7 +218,7 @@ func (p *pump) httpFault(resp *http.Response) error {
 	}
 	f := &fault{code: codeBadAnswer, kind: "http_status", status: resp.StatusCode, hint: statusHint(resp),
 		text: fmt.Sprintf("%s answered %s", p.up.host, httpStatus(resp.StatusCode))}
-	if s := snippet(body); s != "" {
+	if s := snippet(withoutToken(body, resp)); s != "" {
 		f.cause = errors.New(s)
 	}
 	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
@@ -235,7 +246,7 @@ func statusHint(resp *http.Response) string {
 	case code >= 500:
 		return "the fault is the server's; try again later or tell its operator"
 	}
-	return ""
+	return "the server does not take this request; check that the URL is the MCP endpoint, or tell the server's operator"
 }
 
 // contentFault is a good status with a body that is no MCP.
@@ -247,10 +258,24 @@ func (p *pump) contentFault(resp *http.Response, body []byte) error {
 	if kind == "text/html" {
 		f.hint = "this URL shows a web page; the MCP endpoint is another one, often https://host/mcp, or a sign-in portal is in between"
 	}
-	if s := snippet(body); s != "" {
+	if s := snippet(withoutToken(body, resp)); s != "" {
 		f.cause = errors.New(s)
 	}
 	return f
+}
+
+// withoutToken takes out of a body the token of the request that it answers, and all that follows: servers that show
+// what they received show that too.
+func withoutToken(body []byte, resp *http.Response) []byte {
+	if resp.Request == nil {
+		return body
+	}
+	_, token, _ := strings.Cut(resp.Request.Header.Get("Authorization"), " ")
+	const enough = 32 // bytes of a token that tell it from other text
+	if i := bytes.Index(body, []byte(token[:min(len(token), enough)])); token != "" && i >= 0 {
+		return append(body[:i:i], "[secret]"...)
+	}
+	return body
 }
 
 // syntaxFault is a body that should be a JSON-RPC message and is not.
@@ -264,6 +289,16 @@ func (p *pump) cutFault(cause error) error {
 	return &fault{code: codeUnknown, kind: "outcome_unknown", cause: cause,
 		text: "the answer of " + p.up.host + " was cut off; the request may have been executed",
 		hint: "check whether it took effect before you try again"}
+}
+
+// handshakeFault is err as a failure to connect: whether initialize was executed is of no interest, it can be sent again.
+func (p *pump) handshakeFault(err error) error {
+	var f *fault
+	if !errors.As(err, &f) || f.code != codeUnknown {
+		return err
+	}
+	return &fault{code: codeUnreachable, kind: "unreachable", cause: f.cause, text: "the handshake with " + p.up.host + " broke off",
+		hint: "try again; if it stays so, the server or a proxy on the way cuts connections"}
 }
 
 // snippetLimit is how much foreign text an error quotes, in bytes.

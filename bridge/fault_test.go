@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -42,6 +43,14 @@ func TestBadServers(t *testing.T) {
 		{"portal", "http_status", "", `https://portal.example/`, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://portal.example/", http.StatusFound)
 		}},
+		{"no HTTP", "outcome_unknown", "malformed HTTP", "before you try again", func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				panic(err) // a server of httptest can do it
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nX: \x00CANARY\r\n\r\n") // the bridge sees what arrived
+			_ = conn.Close()
+		}},
 		{"broken connection", "outcome_unknown", "EOF", "before you try again", func(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}},
@@ -74,10 +83,13 @@ func TestBadServers(t *testing.T) {
 			cfg.MaxMessage = 50_000
 			c = start(t, cfg)
 			c.send(initialize)
-			if tt.name != "too large an event" { // there the limit cuts the stream of the handshake, with the same outcome
+			switch {
+			case tt.name == "too large an event": // the limit cuts the stream of the handshake
+				check(t, c, "0", "unreachable", "", "try again")
+			case tt.kind == "outcome_unknown": // initialize can be sent again, so its outcome does not matter
+				check(t, c, "0", "unreachable", tt.cause, "try again")
+			default:
 				check(t, c, "0", tt.kind, tt.cause, tt.hint)
-			} else {
-				c.next()
 			}
 			c.send(`{"jsonrpc":"2.0","id":9,"method":"ping"}`)
 			c.want(`{"jsonrpc":"2.0","id":9,"result":{}}`)
@@ -123,6 +135,29 @@ func TestUnreachableServer(t *testing.T) {
 	c.finish()
 }
 
+// TestMalformedAnswerIsNotQuoted: net/http quotes a broken answer in its error, and a server may echo the token there.
+func TestMalformedAnswerIsNotQuoted(t *testing.T) {
+	for _, answer := range []string{
+		"Bearer CANARY-token\r\n\r\n", "HTTP/1.1 CANARY-token\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: CANARY-token\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: CANARY-token\r\n\r\n", "HTTP/1.1 200 OK\r\nCANARY-token\r\n\r\n",
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				_, _ = io.WriteString(conn, answer)
+				_ = conn.Close()
+			}
+		}))
+		c := start(t, bridge.Config{URL: srv.URL, Auth: open{}})
+		c.send(initialize)
+		if line := c.next(); strings.Contains(line, "CANARY") || !strings.Contains(line, `"error"`) {
+			t.Errorf("%.20q: the client got %s", answer, line)
+		}
+		c.finish()
+		srv.Close()
+	}
+}
+
 func TestUnknownHost(t *testing.T) {
 	c := start(t, bridge.Config{URL: "https://host.invalid/mcp", Auth: open{}})
 	c.send(initialize)
@@ -158,4 +193,35 @@ func TestRedirectWithinOrigin(t *testing.T) {
 	c.send(initialize)
 	c.want(initResult)
 	c.finish()
+}
+
+// bearer is an Authorizer whose token a server may have.
+type bearer struct{ open }
+
+const token = "CANARY-" + "0123456789abcdef0123456789abcdef"
+
+func (bearer) Authorize(req *http.Request) error {
+	req.Header.Set("Authorization", "Bearer "+token)
+	return nil
+}
+
+// TestEchoedToken: a server that shows what it received does not get its token into an error.
+func TestEchoedToken(t *testing.T) {
+	for name, answer := range map[string]http.HandlerFunc{
+		"500":         func(w http.ResponseWriter, r *http.Request) { http.Error(w, fmt.Sprint("oops ", r.Header), 500) },
+		"a part":      func(w http.ResponseWriter, r *http.Request) { http.Error(w, "oops "+token[:35], 500) },
+		"web page":    func(w http.ResponseWriter, r *http.Request) { http.Error(w, fmt.Sprint("oops ", r.Header), 200) },
+		"nothing new": func(w http.ResponseWriter, r *http.Request) { http.Error(w, "oops CANAR", 500) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := serve(t, answer)
+			cfg.Auth = bearer{}
+			c := start(t, cfg)
+			c.send(initialize)
+			if line := c.next(); strings.Contains(line, "CANARY") || !strings.Contains(line, "oops") {
+				t.Errorf("the error is %s", line)
+			}
+			c.finish()
+		})
+	}
 }

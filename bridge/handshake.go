@@ -192,12 +192,12 @@ func (p *pump) negotiate(h *handshake) (envelope.Message, link, error) {
 		},
 	})
 	if err != nil {
-		return envelope.Message{}, link{}, err
+		return envelope.Message{}, link{}, p.handshakeFault(err)
 	}
 	defer func() { go finish(resp) }()
 	m, err := p.soleAnswer(resp, h.init.ID)
 	if err != nil {
-		return envelope.Message{}, link{}, err
+		return envelope.Message{}, link{}, p.handshakeFault(err)
 	}
 	return m, link{sessionID: sessionID(resp.Header), version: envelope.StringMember(m.Result, "protocolVersion")}, initializeFault(m)
 }

@@ -49,6 +49,9 @@ func (p *pump) signInToolList(s SignIn) []byte {
 	if s.URL != "" {
 		text = "Sign in to " + p.up.host + ". A person has to open this page in a browser: " + s.URL +
 			" . Calling this tool opens it on the person's computer and waits; after the sign-in the tools of " + p.up.host + " are listed."
+		if s.Other != "" {
+			text += " Or " + s.Other + "."
+		}
 		if s.Reason != "" {
 			text += " Needed because " + s.Reason + "."
 		}

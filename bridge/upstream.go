@@ -115,6 +115,9 @@ func (u *upstream) await(x *exchange) error {
 // try sends x once.
 func (u *upstream) try(ctx context.Context, x exchange) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(ctx)
+	if x.attempt.Background {
+		ctx = context.WithValue(ctx, backgroundKey{}, true)
+	}
 	if x.limit > 0 {
 		ctx, cancel = context.WithTimeout(ctx, x.limit)
 	}
@@ -136,6 +139,12 @@ func (u *upstream) try(ctx context.Context, x exchange) (*http.Response, error) 
 	resp.Body = &cancelBody{resp.Body, cancel}
 	return resp, nil
 }
+
+type backgroundKey struct{}
+
+// IsBackground reports whether the context of a request that an [Authorizer] is to authorize belongs to traffic that
+// no client request asked for.
+func IsBackground(ctx context.Context) bool { return ctx.Value(backgroundKey{}) != nil }
 
 // cancelBody ends the request's context when its body is closed.
 type cancelBody struct {

@@ -30,6 +30,13 @@ printf 'test\n' | gnome-keyring-daemon --unlock --components=secrets --daemonize
 gdbus wait --session --timeout 20 org.freedesktop.secrets
 gdbus call --session --timeout 20 --dest org.freedesktop.secrets --object-path /org/freedesktop/secrets \
 	--method org.freedesktop.DBus.Peer.Ping >/dev/null
+i=0 # the name is there before the keyring is
+until gdbus call --session --timeout 20 --dest org.freedesktop.secrets --object-path /org/freedesktop/secrets \
+	--method org.freedesktop.Secret.Service.ReadAlias default | grep -q /collection/; do
+	i=$((i + 1))
+	[ $i -lt 200 ] || { echo "the keyring has no default collection" >&2; exit 1; }
+	sleep 0.05
+done
 echo "$DBUS_SESSION_BUS_ADDRESS"
 exec cat >/dev/null`
 

@@ -48,7 +48,7 @@ func run(m *testing.M) (int, error) {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "drawbridge")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "drawbridge/cmd/drawbridge")
+	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", binary, "drawbridge/cmd/drawbridge")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build drawbridge: %w\n%s", err, out)
@@ -59,7 +59,7 @@ func run(m *testing.M) (int, error) {
 // missing names every component that is not installed.
 func missing() error {
 	var errs []error
-	for _, name := range []string{"dbus-run-session", "gnome-keyring-daemon", "gdbus", "secret-tool", "chromium", "node"} {
+	for _, name := range []string{"dbus-run-session", "gnome-keyring-daemon", "gdbus", "secret-tool", "chromium", "node", "glewlwyd", "sqlite3"} {
 		if _, err := exec.LookPath(name); err != nil {
 			errs = append(errs, fmt.Errorf("program %s is missing: run .ci/setup", name))
 		}

@@ -78,6 +78,7 @@ func TestPending(t *testing.T) {
 	w.send(discover, ping)
 	w.answer(`"discover"`)
 	w.answer(`"ping"`)
+	strangers(t, description)
 
 	p.openGate()
 	told, signedIn := false, message{}
@@ -100,20 +101,27 @@ func TestPending(t *testing.T) {
 	w.wantExit(0)
 }
 
-// TestWaitingClient: a client that stays gets a tab without calling anything, but one that leaves at once, as a health
-// check does, gets none.
+// TestWaitingClient: a client that stays gets a tab without calling anything, but one that leaves within a second, as
+// a health check does, gets none.
 func TestWaitingClient(t *testing.T) {
+	t.Parallel()
 	t.Run("leaves", func(t *testing.T) {
+		t.Parallel()
 		p := newPlace(t, demo.Config{})
 		w := p.start()
 		w.send(initialize, initialized, listTools)
 		w.answer("0")
 		w.answer(`"list"`)
+		for began := time.Now(); time.Since(began) < 800*time.Millisecond; {
+			w.send(ping)
+			w.answer(`"ping"`)
+		}
 		w.hangUp()
 		w.wantExit(0)
-		p.wantTabs(0, "client left at once")
+		p.wantTabs(0, "client left within a second")
 	})
 	t.Run("stays", func(t *testing.T) {
+		t.Parallel()
 		p := newPlace(t, demo.Config{})
 		w := p.start()
 		w.send(initialize, initialized)
@@ -128,6 +136,7 @@ func TestWaitingClient(t *testing.T) {
 // TestSlowPeers: initialize is answered within the start-up budget of 2.5 s, even if the identity provider or the server
 // does not answer.
 func TestSlowPeers(t *testing.T) {
+	t.Parallel()
 	for name, address := range map[string]func(*demo.World) string{
 		"identity provider": func(w *demo.World) string {
 			w.IdP.SetFaults(demo.Faults{MetadataDelay: 2 * patience})
@@ -136,6 +145,7 @@ func TestSlowPeers(t *testing.T) {
 		"server": func(w *demo.World) string { return w.Server.BrokenURL("hang") },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := newPlace(t, demo.Config{})
 			w := p.start(address(p.world))
 			began := time.Now()
@@ -159,6 +169,7 @@ func TestSlowPeers(t *testing.T) {
 
 // TestUnansweredSignIn: a call that waits for a person who does not come ends with the address to open.
 func TestUnansweredSignIn(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		who, kind, cause string
 		end              func(*wire) // what ends the wait
@@ -168,6 +179,7 @@ func TestUnansweredSignIn(t *testing.T) {
 		"denied":       {"ada denies", "sign_in_failed", "access_denied", func(*wire) {}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := newPlace(t, demo.Config{})
 			p.vars[varPerson] = test.who
 			w := p.start("--login-timeout", "3s", p.world.URL())

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -211,14 +210,19 @@ func filesBelow(dir string) (files map[string][]byte, err error) {
 	return files, err
 }
 
-// stored returns the records of the token store, by path.
-func (p *place) stored() map[string][]byte {
+// signIns returns how many sign-ins the token store holds. Registrations, and how a sign-in ended, may stay.
+func (p *place) signIns() (n int) {
+	p.t.Helper()
 	files, err := filesBelow(p.vars["XDG_CONFIG_HOME"])
 	if err != nil {
 		p.t.Error(err)
 	}
-	maps.DeleteFunc(files, func(path string, _ []byte) bool { return !strings.HasSuffix(path, ".sealed") })
-	return files
+	for path := range files {
+		if strings.HasPrefix(filepath.Base(path), "credential.") {
+			n++
+		}
+	}
+	return n
 }
 
 // buffer collects the output of a process that goes on while it is read.

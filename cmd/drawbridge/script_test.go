@@ -36,6 +36,7 @@ import (
 //	                       that RE matches, and a hint
 //	exits CODE COMMAND     run the command, which is to end with this exit code
 //	usage COMMAND          the same with the exit code 2 and nothing on standard output
+//	empty DIR              fail unless the directory is empty
 //	mode OCTAL FILE        fail unless the file has these permissions
 //
 // When a script ends, nothing that the identity provider handed out may be in an argument, in any output, or in a file
@@ -45,8 +46,8 @@ func TestScript(t *testing.T) {
 		Dir: filepath.Join("testdata", "script"), RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"world": startWorld, "deactivate": deactivate, "revoke": revoke, "close-idp": closeIdP, "expire": expire, "tabs": wantTabs, "failure": wantFailure,
-			"exits": exits, "usage": wantUsage, "mode": wantMode,
+			"world": startWorld, "deactivate": deactivate, "revoke": revoke, "close-idp": closeIdP, "expire": expire, "tabs": wantTabs,
+			"failure": wantFailure, "exits": exits, "usage": wantUsage, "mode": wantMode, "empty": wantEmpty,
 		},
 	})
 }
@@ -244,5 +245,13 @@ func wantMode(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	if got := fmt.Sprintf("%o", info.Mode().Perm()); got != args[0] {
 		ts.Fatalf("%s has the mode %s, want %s", args[1], got, args[0])
+	}
+}
+
+func wantEmpty(ts *testscript.TestScript, _ bool, args []string) {
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(entries) > 0 {
+		ts.Fatalf("%s holds %v", args[0], entries)
 	}
 }

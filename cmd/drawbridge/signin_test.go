@@ -3,6 +3,7 @@ package main_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -89,13 +90,13 @@ func TestRevoked(t *testing.T) {
 func TestDeactivated(t *testing.T) {
 	p := newPlace(t, demo.Config{})
 	p.do("login", p.world.URL())
-	w := p.start("--login-timeout", "2s", p.world.URL())
+	w := p.start()
 	w.send(initialize, initialized, callWhoami)
 	if m := w.answer(`"whoami"`); m.Error != nil {
 		t.Fatalf("before: %+v", m.Error)
 	}
-	if len(p.stored()) != 2 {
-		t.Errorf("the store holds %d records, want a sign-in and a registration", len(p.stored()))
+	if n := p.signIns(); n != 1 {
+		t.Errorf("the store holds %d sign-ins, want 1", n)
 	}
 	p.world.IdP.Deactivate("ada")
 	p.clock.expire()
@@ -110,6 +111,9 @@ func TestDeactivated(t *testing.T) {
 	out, err := p.try("status", p.world.URL(), "--json")
 	if json.Unmarshal([]byte(out), &status) != nil || status.SignedIn || err == nil {
 		t.Errorf("status: %v\n%s", err, out)
+	}
+	if n := p.signIns(); n != 0 {
+		t.Errorf("the store still holds %d sign-ins", n)
 	}
 	w.send(ping)
 	w.answer(`"ping"`)
@@ -150,7 +154,7 @@ func TestMemoryStore(t *testing.T) {
 		wantEcho(t, p.connect(nil), "in memory")
 	})
 	p.wantTabs(1, "memory store")
-	if left := p.stored(); len(left) != 0 {
-		t.Errorf("the memory store left %d records", len(left))
+	if left, err := os.ReadDir(p.vars["XDG_CONFIG_HOME"]); err != nil || len(left) != 0 {
+		t.Errorf("the memory store left %v (%v)", left, err)
 	}
 }

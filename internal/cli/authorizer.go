@@ -21,6 +21,9 @@ type signedIn struct {
 // Authorize implements [bridge.Authorizer].
 func (a signedIn) Authorize(req *http.Request) error {
 	setHeaders(req, a.headers)
+	if bridge.IsBackground(req.Context()) {
+		*req = *req.WithContext(auth.Background(req.Context()))
+	}
 	return a.session.Authorize(req)
 }
 
@@ -39,7 +42,15 @@ func (a signedIn) Challenged(ctx context.Context, resp *http.Response, at bridge
 // Pending implements [bridge.Authorizer].
 func (a signedIn) Pending() (bridge.SignIn, bool) {
 	s, ok := a.session.Pending()
-	return bridge.SignIn(s), ok
+	return bridge.SignIn{URL: s.URL, Other: byDevice(s.Device), Reason: s.Reason, Deadline: s.Deadline, Done: s.Done, Err: s.Err, Present: s.Present}, ok
+}
+
+// byDevice says how to sign in with a code; "" where there is none.
+func byDevice(d auth.DeviceCode) string {
+	if d.UserCode == "" {
+		return ""
+	}
+	return "open " + d.URI + " on any device and enter the code " + d.UserCode
 }
 
 // keyed authorizes requests with the Authorization header of the command line. There is nobody to sign in.

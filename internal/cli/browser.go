@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"github.com/pkg/browser"
@@ -32,10 +33,30 @@ func openBrowser(env Env, raw string) error {
 		return err
 	}
 	if commands := env.getenv("BROWSER"); commands != "" {
-		return startFirst(strings.Split(commands, ":"), address)
+		return startFirst(filepath.SplitList(commands), address)
+	}
+	if env.getenv("WSL_DISTRO_NAME") != "" {
+		return startFirst(wslOpeners, address)
 	}
 	browser.Stdout, browser.Stderr = io.Discard, io.Discard
 	return browser.OpenURL(address)
+}
+
+// wslOpeners open the browser of the Windows around a WSL machine, which rarely has one of its own. No shell is among
+// them.
+var wslOpeners = []string{"wslview", "rundll32.exe url.dll,FileProtocolHandler", "/mnt/c/Windows/System32/rundll32.exe url.dll,FileProtocolHandler"}
+
+// sshTarget returns how the person's machine reaches this one by ssh, if that is how they came.
+func sshTarget(env Env) string {
+	fields := strings.Fields(env.getenv("SSH_CONNECTION")) // client address and port, server address and port
+	if len(fields) != 4 || net.ParseIP(fields[2]) == nil {
+		return ""
+	}
+	user := env.getenv("USER")
+	if user == "" || strings.ContainsFunc(user, func(r rune) bool { return r <= ' ' || r > '~' || r == '@' || r == '-' && user[0] == '-' }) {
+		return fields[2]
+	}
+	return user + "@" + fields[2]
 }
 
 // webAddress returns raw, rebuilt, if it is https, or http on this machine.
@@ -60,7 +81,7 @@ func isLoopback(host string) bool {
 func startFirst(commands []string, address string) error {
 	err := errors.New("BROWSER names no command")
 	for _, command := range commands {
-		args := strings.Fields(command)
+		args := commandLine(command)
 		if len(args) == 0 {
 			continue
 		}
@@ -71,6 +92,14 @@ func startFirst(commands []string, address string) error {
 		}
 	}
 	return fmt.Errorf("start $BROWSER: %w", err)
+}
+
+// commandLine splits a command at its spaces, unless all of it is the path of a program.
+func commandLine(command string) []string {
+	if _, err := exec.LookPath(command); err == nil {
+		return []string{command}
+	}
+	return strings.Fields(command)
 }
 
 func withAddress(args []string, address string) []string {

@@ -50,6 +50,9 @@ func (c *connection) authorize(env Env, o *options, open func(*slog.Logger) (tok
 	if c.headers, err = parseHeaders(o.headers, env.LookupEnv); err != nil {
 		return err
 	}
+	if hasAuthorization(c.headers) { // there is nobody to sign in, so no keychain to bother
+		open = func(*slog.Logger) (tokenstore.Store, error) { return tokenstore.NewMemory(), nil }
+	}
 	client, err := o.client(env)
 	if err != nil {
 		return err
@@ -61,7 +64,7 @@ func (c *connection) authorize(env Env, o *options, open func(*slog.Logger) (tok
 		ServerURL: c.url, Profile: o.profile, Store: c.store, HTTP: c.http,
 		Client: client, Issuer: o.issuer, Scopes: o.scopes, Callback: o.callback,
 		AllowHTTP: o.allowHTTP, LoginTimeout: o.loginTimeout,
-		Open: o.opener(env), Notice: notice(env), Log: c.log,
+		Open: o.opener(env), SSH: sshTarget(env), Notice: notice(env), Log: c.log,
 	})
 	return err
 }

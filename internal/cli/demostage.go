@@ -55,7 +55,12 @@ func (s *stage) forget() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	credential, err := tokenstore.CredentialName(s.world.URL(), "")
-	return errors.Join(err, s.store.Delete(ctx, credential), s.store.Delete(ctx, tokenstore.RegistrationName(s.world.Issuer())))
+	if err != nil {
+		return err
+	}
+	signIn, err := tokenstore.SignInName(s.world.URL(), "")
+	return errors.Join(err, s.store.Delete(ctx, credential), s.store.Delete(ctx, signIn),
+		s.store.Delete(ctx, tokenstore.RegistrationName(s.world.Issuer())))
 }
 
 // play runs the scenes in order; each fails if what it shows does not hold.

@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"drawbridge/auth"
 	"drawbridge/tokenstore"
 )
 
@@ -33,6 +36,7 @@ func login(ctx context.Context, env Env, o *options, url string) error {
 	if err := tokenstore.Probe(ctx, c.store); err != nil {
 		return fmt.Errorf("sign in: the token store does not answer: %w", err)
 	}
+	go readPasted(ctx, env, c.session)
 	credential, err := c.session.SignIn(ctx)
 	if err != nil {
 		return fmt.Errorf("sign in to %s: %w", url, err)
@@ -41,6 +45,24 @@ func login(ctx context.Context, env Env, o *options, url string) error {
 	fmt.Fprintf(env.Stdout, "tokens are kept in: %s\n", c.store.Location())
 	return nil
 }
+
+// readPasted hands addresses that the person pastes to the sign-in under way. It ends with the input; the command does
+// not wait for it.
+func readPasted(ctx context.Context, env Env, session *auth.Session) {
+	lines := bufio.NewScanner(env.Stdin)
+	lines.Buffer(nil, maxPasted)
+	for lines.Scan() {
+		if strings.TrimSpace(lines.Text()) == "" {
+			continue
+		}
+		if err := session.Paste(ctx, lines.Text()); err != nil {
+			report(env.Stderr, fmt.Errorf("pasted address: %w", err))
+		}
+	}
+}
+
+// maxPasted bounds a pasted line.
+const maxPasted = 64 << 10
 
 func as(subject string) string {
 	if subject == "" {

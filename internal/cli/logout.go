@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"drawbridge/auth"
-	"drawbridge/tokenstore"
 )
 
 func newLogout(env Env, o *options) *cobra.Command {
@@ -47,18 +46,14 @@ var errNotConfirmed = errors.New("signed out on this machine, but not everything
 
 // logoutOne ends one sign-in.
 func logoutOne(ctx context.Context, env Env, o *options, url string, asJSON bool) error {
-	name, err := tokenstore.CredentialName(url, o.profile)
-	if err != nil {
-		return err
-	}
 	l, end, err := openLogout(env, o)
 	if err != nil {
 		return fmt.Errorf("log out: %w", err)
 	}
 	defer end()
-	r := l.One(ctx, name)
-	if r.ServerURL == "" {
-		r.ServerURL, r.Profile = url, o.profile
+	r, err := l.One(ctx, url, o.profile)
+	if err != nil {
+		return err
 	}
 	if asJSON {
 		err = printJSON(env, receiptOf(r))

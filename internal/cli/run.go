@@ -37,6 +37,8 @@ func runBridge(ctx context.Context, env Env, o *options, url string) error {
 	defer c.end()
 	cfg.Auth, cfg.HTTP, cfg.Log = c.authorizer(), c.http, c.log
 	go c.session.Warm(ctx)
+	// On a signal there is half a second at most: a renewal under way ends beside the end of the MCP session.
+	defer context.AfterFunc(ctx, c.session.Close)()
 	return bridge.Run(ctx, cfg, env.Stdin, env.Stdout)
 }
 

@@ -1,0 +1,385 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"drawbridge/tokenstore"
+)
+
+// This file lets all processes of a machine share one sign-in and one browser tab.
+//
+//	leader    holds the lock "sign-in" and the open port; its sign-in is a record in the store
+//	follower  found the lock taken; shows the same URL and waits for the lock
+//
+// A follower that gets the lock looks at the store. There is a newer credential: done. The record says how the sign-in
+// ended: so did its own. Neither: the leader died, and the follower opens the same port and goes on with the same
+// state and verifier, so that the human finishes in the tab that is open. The same happens when a process starts and
+// finds the record of one that is gone (MCP clients end a server within half a second).
+//
+// Whoever opens a tab holds the lock "tab" of the issuer until that sign-in has ended: other sign-ins there wait.
+
+const (
+	// tryLimit is how long a lock is asked for that may well be taken.
+	tryLimit = 30 * time.Millisecond
+	// publishPoll is the pause before a follower looks again for the record of a leader that is still preparing.
+	publishPoll = 100 * time.Millisecond
+	// resumeLeast is the time that must be left for a sign-in to be worth taking over.
+	resumeLeast = 20 * time.Second
+	// followGrace is how much longer than the deadline a follower waits for the leader to say how it ended.
+	followGrace = 5 * time.Second
+
+	// Brake: after maxTabs tabs for one server within tabMemory, the URL is shown and no other tab is opened.
+	maxTabs, tabMemory = 3, 10 * time.Minute
+)
+
+// errBusy says that another process, or another goroutine, holds a lock.
+var errBusy = errors.New("the lock is taken")
+
+// tryLock takes a lock if it is free.
+func (s *Session) tryLock(ctx context.Context, name string) (func(), error) {
+	try, cancel := context.WithTimeout(ctx, tryLimit)
+	defer cancel()
+	unlock, err := s.cfg.Store.Lock(try, name)
+	if err != nil && try.Err() != nil && ctx.Err() == nil {
+		return nil, errBusy
+	}
+	return unlock, err
+}
+
+func (s *Session) signInLock() string { return signInLock(s.pendingName) }
+
+// signInLock is held by the leader of the sign-in called name.
+func signInLock(name tokenstore.Name) string { return "sign-in " + string(name) }
+
+// begin makes this process the leader of a sign-in or a follower of one. It returns nil when a newer credential turned
+// up. ctx bounds discovery; the sign-in itself ends with its deadline or the session.
+func (s *Session) begin(ctx context.Context, w want) (*signIn, error) {
+	for {
+		unlock, err := s.tryLock(ctx, s.signInLock())
+		if err == nil {
+			return s.lead(ctx, w, unlock)
+		}
+		if !errors.Is(err, errBusy) {
+			return nil, passOn(fmt.Errorf("prepare the sign-in: %w", err))
+		}
+		if rec, ok := s.record(ctx); ok && rec.Outcome == tokenstore.OutcomePending && s.fits(rec) {
+			return s.follow(rec), nil
+		}
+		select {
+		case <-time.After(publishPoll):
+		case <-ctx.Done():
+			return nil, hint(errors.New("another process prepares a sign-in to this server and does not get on"),
+				"end the other drawbridge processes, or finish their sign-in")
+		}
+	}
+}
+
+// lead begins a sign-in, or goes on with one whose process is gone. unlock is called when it has ended.
+func (s *Session) lead(ctx context.Context, w want, unlock func()) (*signIn, error) {
+	if h, err := s.reload(ctx); err == nil && !w.always && h.generation != w.generation && h.alive(s.now()) {
+		unlock()
+		return nil, nil
+	}
+	old, _ := s.record(ctx)
+	p, err := s.takeOver(old, w)
+	if err != nil {
+		p, err = s.startOver(ctx, w, recentTabs(old.Opened, s.now()))
+	}
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	p.unlock = unlock
+	s.announce(p)
+	go s.run(p)
+	return p, nil
+}
+
+// announce makes p the session's sign-in under way.
+func (s *Session) announce(p *signIn) {
+	s.update(func(st *state) { st.pending = p })
+	s.log.Info("sign-in started", "issuer", printable(p.target.as.Issuer), "deadline", p.deadline)
+}
+
+// startOver does everything up to the URL: discovery, client identity, open port, record.
+func (s *Session) startOver(ctx context.Context, w want, opened []time.Time) (*signIn, error) {
+	t, err := s.disco.find(ctx, w.wanted)
+	if err != nil {
+		return nil, passOn(fmt.Errorf("find out where to sign in: %w", err))
+	}
+	client, at, err := s.identify(ctx, t.as)
+	if err != nil {
+		return nil, passOn(fmt.Errorf("prepare the sign-in: %w", err))
+	}
+	p, err := s.prepare(t, client, at, w)
+	if err != nil {
+		at.close()
+		return nil, err
+	}
+	s.startDevice(ctx, p)
+	rec := s.recordOf(p)
+	rec.Opened = opened
+	err = tokenstore.SavePendingSignIn(ctx, s.cfg.Store, rec)
+	if p.recorded = err == nil; err != nil {
+		// Fail open because a human can sign in without it; only other processes cannot join.
+		s.log.Warn("the sign-in could not be recorded for other processes", "cause", err)
+	}
+	return p, nil
+}
+
+// takeOver goes on with a recorded sign-in, at the same port.
+func (s *Session) takeOver(rec tokenstore.PendingSignIn, w want) (*signIn, error) {
+	left := rec.Deadline.Sub(s.cfg.Now())
+	switch {
+	case rec.Outcome != tokenstore.OutcomePending || rec.Taken || rec.State.IsZero() || left < resumeLeast:
+		return nil, errors.New("nothing to go on with")
+	case !s.fits(rec) || len(without(w.wanted.scopes, rec.Scopes)) > 0 && len(s.cfg.Scopes) == 0:
+		return nil, errors.New("the recorded sign-in asks for something else")
+	}
+	p := s.fromRecord(rec)
+	return p, s.occupy(p, rec)
+}
+
+// occupy opens the port that the recorded redirect URI names.
+func (s *Session) occupy(p *signIn, rec tokenstore.PendingSignIn) (err error) {
+	if p.landing, err = openLandingAt(rec.RedirectURI); err != nil {
+		return err
+	}
+	if p.callback, err = newCallback(rec.RedirectURI, rec.State, p.target.as); err != nil {
+		p.landing.close()
+	}
+	return err
+}
+
+// fits reports whether a record belongs to this configuration: an edited issuer or client is another sign-in.
+func (s *Session) fits(rec tokenstore.PendingSignIn) bool {
+	id := s.cfg.Client
+	return s.coversServer(rec.Resource) && (id.ID == "" || rec.Client.ID == id.ID) &&
+		(s.cfg.Issuer == "" || rec.Issuer == s.cfg.Issuer)
+}
+
+func (s *Session) fromRecord(rec tokenstore.PendingSignIn) *signIn {
+	p := &signIn{
+		target: target{resource: rec.Resource, as: serverMetadata{
+			Issuer: rec.Issuer, IssAdvertised: rec.IssAdvertised, TokenEndpoint: rec.TokenEndpoint, RevocationEndpoint: rec.RevocationEndpoint,
+		}},
+		client: rec.Client, verifier: rec.Verifier, scopes: rec.Scopes, url: rec.URL, reason: rec.Reason, deadline: rec.Deadline,
+		redirectURI: rec.RedirectURI, device: rec.Device,
+		outcome: make(chan error, 1), done: make(chan struct{}), recorded: true,
+	}
+	p.present = s.presenter(p)
+	return p
+}
+
+func (s *Session) recordOf(p *signIn) tokenstore.PendingSignIn {
+	return tokenstore.PendingSignIn{
+		ServerURL: s.cfg.ServerURL, Profile: s.cfg.Profile,
+		Resource: p.target.resource, Issuer: p.target.as.Issuer, IssAdvertised: p.target.as.IssAdvertised,
+		TokenEndpoint: p.target.as.TokenEndpoint, RevocationEndpoint: p.target.as.RevocationEndpoint, Client: p.client,
+		URL: p.url, Device: p.device, RedirectURI: p.redirectURI, State: p.callback.state, Verifier: p.verifier,
+		Scopes: p.scopes, Reason: p.reason, Deadline: p.deadline.UTC().Round(0),
+	}
+}
+
+// record returns the recorded sign-in. What cannot be read counts as absent: the next sign-in replaces it.
+func (s *Session) record(ctx context.Context) (tokenstore.PendingSignIn, bool) {
+	rec, err := tokenstore.LoadPendingSignIn(ctx, s.cfg.Store, s.pendingName)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, tokenstore.ErrNotFound) {
+		s.log.Warn("the recorded sign-in could not be read", "cause", err)
+	}
+	return rec, err == nil
+}
+
+// amend changes the record of p, unless another sign-in has taken its place. It reports whether it was changed.
+func (s *Session) amend(p *signIn, change func(*tokenstore.PendingSignIn) bool) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), storeLimit)
+	defer cancel()
+	unlock, err := s.cfg.Store.Lock(ctx, "record of "+s.signInLock())
+	if err != nil {
+		s.log.Warn("the recorded sign-in could not be changed", "cause", err)
+		return false
+	}
+	defer unlock()
+	rec, ok := s.record(ctx)
+	if !ok || rec.URL != p.url || !change(&rec) {
+		return false
+	}
+	if err := tokenstore.SavePendingSignIn(ctx, s.cfg.Store, rec); err != nil {
+		s.log.Warn("the recorded sign-in could not be changed", "cause", err)
+	}
+	return true
+}
+
+// markTaken records that the answer of p arrived, so that no other process waits for it.
+func (s *Session) markTaken(p *signIn) {
+	s.amend(p, func(rec *tokenstore.PendingSignIn) bool { rec.Taken = true; return true })
+}
+
+// closeRecord writes how p ended. The record of a process that is ending stays as it is, for the next one.
+func (s *Session) closeRecord(p *signIn, err error) {
+	if errors.Is(err, errClosed) {
+		return
+	}
+	s.amend(p, func(rec *tokenstore.PendingSignIn) bool {
+		*rec = tokenstore.PendingSignIn{
+			ServerURL: rec.ServerURL, Profile: rec.Profile, Issuer: rec.Issuer, URL: rec.URL,
+			Outcome: tokenstore.OutcomeDone, Opened: rec.Opened,
+		}
+		if err != nil {
+			rec.Outcome = printable(err.Error())
+		}
+		return true
+	})
+}
+
+// follow waits for the sign-in of another process, in the background.
+func (s *Session) follow(rec tokenstore.PendingSignIn) *signIn {
+	p := s.fromRecord(rec)
+	stale := s.view().held.token()
+	s.announce(p)
+	go func() {
+		ctx, cancel := context.WithTimeout(s.ctx, rec.Deadline.Sub(s.cfg.Now())+followGrace)
+		defer cancel()
+		unlock, err := s.cfg.Store.Lock(ctx, s.signInLock())
+		if err != nil {
+			p.err = s.unfollowed(p)
+			s.conclude(p)
+			return
+		}
+		p.unlock = unlock
+		h, err := s.reload(ctx)
+		if err == nil && h.alive(s.now()) && !h.token().Equal(stale) {
+			p.credential = h.credential
+			s.conclude(p)
+			return
+		}
+		s.inherit(ctx, p)
+	}()
+	return p
+}
+
+func (s *Session) unfollowed(p *signIn) error {
+	if s.ctx.Err() != nil {
+		return errClosed
+	}
+	return s.expired(p)
+}
+
+// inherit is what a follower does that got the lock and found no new credential.
+func (s *Session) inherit(ctx context.Context, p *signIn) {
+	rec, ok := s.record(ctx)
+	switch {
+	case !ok || rec.URL != p.url:
+		p.err = errors.New("the sign-in in another process ended without a result")
+	case rec.Outcome == tokenstore.OutcomeDone || rec.Taken && rec.Outcome == tokenstore.OutcomePending:
+		p.err = hint(errors.New("the process that received the sign-in ended before it was complete"), "try again")
+	case rec.Outcome != tokenstore.OutcomePending:
+		p.err = fmt.Errorf("the sign-in, in another process, failed: %s", printable(rec.Outcome))
+	case !s.cfg.Now().Before(rec.Deadline):
+		p.err = s.expired(p)
+	default:
+		if p.err = s.occupy(p, rec); p.err == nil {
+			s.log.Info("another process left its sign-in; going on with it")
+			s.run(p)
+			return
+		}
+	}
+	s.conclude(p)
+}
+
+// conclude tells everybody in this process that p ended, and lets other processes look.
+func (s *Session) conclude(p *signIn) {
+	s.update(func(st *state) { st.pending = nil })
+	if p.unlock != nil {
+		p.unlock()
+	}
+	close(p.done)
+	s.log.Info("sign-in ended", "issuer", printable(p.target.as.Issuer), "ok", p.err == nil)
+}
+
+// presenter returns what shows p to the human, once. It does not wait for anything.
+func (s *Session) presenter(p *signIn) func() {
+	return sync.OnceFunc(func() {
+		if s.cfg.Open == nil {
+			s.explain(p)
+			return
+		}
+		go s.openTab(p)
+	})
+}
+
+// openTab opens the one tab of p, after any other of the same issuer.
+func (s *Session) openTab(p *signIn) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-p.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	lock := "tab " + p.target.as.Issuer
+	unlock, err := s.tryLock(ctx, lock)
+	if errors.Is(err, errBusy) {
+		s.cfg.Notice("a browser tab for " + p.target.as.Issuer + " is open already; sign in there, or open " + p.url)
+		unlock, err = s.cfg.Store.Lock(ctx, lock)
+	}
+	if err != nil {
+		return // p ended, or the session
+	}
+	defer unlock()
+	if ctx.Err() == nil && s.claimTab(ctx, p) {
+		s.show(p)
+	}
+	<-ctx.Done()
+}
+
+// claimTab reports whether this process is to open the tab of p: it has not ended, no other process opened one, and there
+// were not too many.
+func (s *Session) claimTab(ctx context.Context, p *signIn) bool {
+	if !p.recorded {
+		return true // fail open because no other process knows of p
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeLimit)
+	defer cancel()
+	rec, ok := s.record(ctx)
+	switch {
+	case ok && rec.URL == p.url && rec.Outcome == tokenstore.OutcomePending:
+		return s.claimRecorded(p)
+	case ok:
+		return false // p ended, as this process is about to learn
+	}
+	// Fail open because a human cannot sign in without a tab, but not at the end: then the read was cut short.
+	return ctx.Err() == nil
+}
+
+func (s *Session) claimRecorded(p *signIn) bool {
+	presented, braked := false, false
+	claimed := s.amend(p, func(rec *tokenstore.PendingSignIn) bool {
+		now := s.now()
+		rec.Opened = recentTabs(rec.Opened, now)
+		presented, braked = rec.Presented && !p.again.Load(), len(rec.Opened) >= maxTabs && !p.again.Load()
+		if presented || braked || rec.Outcome != tokenstore.OutcomePending {
+			return false
+		}
+		rec.Presented, rec.Opened = true, append(rec.Opened, now)
+		return true
+	})
+	switch {
+	case braked:
+		s.cfg.Notice(fmt.Sprintf("no tab is opened: there were %d within %v; to sign in to %s, open %s", maxTabs, tabMemory, s.server.Host, p.url))
+	case presented:
+		s.cfg.Notice("a browser tab for the sign-in is open already; if it is gone, open " + p.url)
+	}
+	return claimed
+}
+
+func recentTabs(opened []time.Time, now time.Time) []time.Time {
+	return slices.DeleteFunc(slices.Clone(opened), func(t time.Time) bool { return now.Sub(t) > tabMemory })
+}
