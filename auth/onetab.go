@@ -52,7 +52,10 @@ func (s *Session) tryLock(ctx context.Context, name string) (func(), error) {
 	return unlock, err
 }
 
-func (s *Session) signInLock() string { return "sign-in " + string(s.pendingName) }
+func (s *Session) signInLock() string { return signInLock(s.pendingName) }
+
+// signInLock is held by the leader of the sign-in called name.
+func signInLock(name tokenstore.Name) string { return "sign-in " + string(name) }
 
 // begin makes this process the leader of a sign-in or a follower of one. It returns nil when a newer credential turned
 // up. ctx bounds discovery; the sign-in itself ends with its deadline or the session.

@@ -116,9 +116,13 @@ func (s *Session) refresh(ctx context.Context, c tokenstore.Credential) (held, e
 
 // clientOf is the client that c was issued to, with the secret as it is configured now.
 func (s *Session) clientOf(c tokenstore.Credential) tokenstore.Client {
+	return configuredClient(s.cfg.Client, c)
+}
+
+func configuredClient(id ClientIdentity, c tokenstore.Credential) tokenstore.Client {
 	client := c.Client
-	if s.cfg.Client.ID == client.ID && !s.cfg.Client.Secret.IsZero() {
-		client.Secret = s.cfg.Client.Secret
+	if id.ID == client.ID && !id.Secret.IsZero() {
+		client.Secret = id.Secret
 		if client.AuthMethod == authNone {
 			client.AuthMethod = authBasic
 		}
