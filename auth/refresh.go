@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -103,11 +102,9 @@ func (s *Session) refresh(ctx context.Context, c tokenstore.Credential) (held, e
 	if c.RefreshToken.IsZero() {
 		return held{}, errNeedsHuman
 	}
-	form := url.Values{
-		"grant_type":    {"refresh_token"},
-		"refresh_token": {c.RefreshToken.Reveal()},
-		"resource":      {c.Resource}, // RFC 8707; MCP: in every token request
-	}
+	form := refreshParams(c.Resource, c.IdP)
+	form.Set("grant_type", "refresh_token")
+	form.Set("refresh_token", c.RefreshToken.Reveal())
 	// The place was judged when the sign-in accepted it.
 	t, err := s.fetch.redeem(ctx, c.TokenEndpoint, s.clientOf(c), form, true)
 	if err != nil {

@@ -57,12 +57,17 @@ func (c *connection) authorize(env Env, o *options, open func(*slog.Logger) (tok
 	if err != nil {
 		return err
 	}
+	params, err := o.idp.params()
+	if err != nil {
+		return err
+	}
 	if c.store, err = open(c.log); err != nil {
 		return err
 	}
 	c.session, err = auth.New(auth.Config{
 		ServerURL: c.url, Profile: o.profile, Store: c.store, HTTP: c.http,
 		Client: client, Issuer: o.issuer, Scopes: o.scopes, Callback: o.callback,
+		Resource: o.idp.resource, AuthorizeParams: params, TrustIssuer: o.idp.trustIssuer, AssumePKCE: o.idp.assumePKCE,
 		AllowHTTP: o.allowHTTP, LoginTimeout: o.loginTimeout,
 		Open: o.opener(env), SSH: sshTarget(env), Notice: notice(env), Log: c.log,
 	})

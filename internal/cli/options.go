@@ -18,6 +18,7 @@ type options struct {
 	clientID, clientMetadataURL       string
 	clientSecretFile, clientSecretEnv string
 	issuer                            string
+	idp                               idpOptions
 	scopes                            []string
 	callback                          auth.CallbackConfig
 	loginTimeout                      time.Duration
@@ -40,6 +41,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.StringVar(&o.clientMetadataURL, "client-metadata-url", "", "https URL of a client id metadata document, used as client id")
 	f.StringVar(&o.issuer, "issuer", "", "accept only this authorization server (its issuer URL)")
 	f.StringSliceVar(&o.scopes, "scope", nil, "ask for this scope instead of what the server names (repeatable)")
+	o.idp.register(f)
 	f.StringVar(&o.callback.Host, "callback-host", "", "host of the redirect URI: 127.0.0.1, localhost or ::1 (default "+auth.DefaultCallbackHost+")")
 	f.IntVar(&o.callback.Port, "callback-port", 0, fmt.Sprintf("port of the redirect URI (default %d for a given client id, else a free one)", auth.DefaultCallbackPort))
 	f.StringVar(&o.callback.Path, "callback-path", "", "path of the redirect URI (default "+auth.DefaultCallbackPath+")")
