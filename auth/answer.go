@@ -39,7 +39,7 @@ func (s *Session) answerBrowser(w http.ResponseWriter, r *http.Request, p *signI
 		page{Title: "Already done", Text: "This sign-in has ended. You can close this tab."}.show(w, http.StatusBadRequest)
 		return
 	}
-	s.markTaken(p)
+	s.markTaken(p, resp.code)
 	c, err := s.complete(p, resp)
 	p.credential = c
 	s.pageFor(c, err).show(w, statusFor(err))
@@ -61,7 +61,12 @@ func (s *Session) reject(w http.ResponseWriter, p *signIn, err error) {
 	if rej.mixUp && p.mixUp.Swap(rej) == nil {
 		s.cfg.Notice("an answer to the sign-in was refused: " + rej.reason)
 	}
-	page{Title: "Not this sign-in", Text: "Nothing was changed: " + rej.reason + "."}.show(w, rej.status)
+	text := "Nothing was changed: " + rej.reason + "."
+	if rej.hint != "" {
+		s.cfg.Notice("hint: " + rej.hint)
+		text += " Hint: " + rej.hint + "."
+	}
+	page{Title: "Not this sign-in", Text: text}.show(w, rej.status)
 }
 
 func (s *Session) pageFor(c tokenstore.Credential, err error) page {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"drawbridge/internal/secret"
 )
@@ -20,6 +21,8 @@ type callback struct {
 	state         secret.Text
 	issuer        string // recorded from validated metadata before the URL was built (MCP 2026-07-28)
 	issAdvertised bool   // RFC 9207 section 3
+	trusted       string // another issuer that may answer, by the user's word; "" when none
+	asked         string // host of the authorization endpoint
 }
 
 // response is an authorization response that passed every check.
@@ -33,6 +36,7 @@ type rejection struct {
 	status int
 	reason string
 	mixUp  bool // state was right and iss was not: worth telling the human
+	hint   string
 }
 
 func (r *rejection) Error() string { return r.reason }
@@ -42,7 +46,14 @@ func newCallback(redirectURI string, state secret.Text, as serverMetadata) (call
 	if err != nil {
 		return callback{}, fmt.Errorf("redirect URI: %w", err)
 	}
-	return callback{host: u.Host, path: u.Path, state: state, issuer: as.Issuer, issAdvertised: as.IssAdvertised}, nil
+	endpoint, err := url.Parse(as.AuthorizationEndpoint)
+	if err != nil {
+		return callback{}, fmt.Errorf("authorization endpoint: %w", err)
+	}
+	return callback{
+		host: u.Host, path: u.Path, state: state,
+		issuer: as.Issuer, issAdvertised: as.IssAdvertised, trusted: as.trusted, asked: endpoint.Host,
+	}, nil
 }
 
 // read judges a request. The order is the point: path, host and method, then state, then iss, and only then code and
@@ -66,7 +77,7 @@ func (c *callback) read(r *http.Request) (response, error) {
 		return response{}, &rejection{status: http.StatusBadRequest, reason: "this is not the sign-in that is under way"}
 	}
 	if err := c.checkIss(query); err != nil {
-		return response{}, &rejection{status: http.StatusBadRequest, reason: err.Error(), mixUp: true}
+		return response{}, &rejection{status: http.StatusBadRequest, reason: err.Error(), mixUp: true, hint: c.gatewayHint(query.Get("iss"))}
 	}
 	return c.outcome(query)
 }
@@ -88,10 +99,20 @@ func (c *callback) checkIss(query url.Values) error {
 	switch {
 	case !query.Has("iss") && c.issAdvertised:
 		return errors.New("the answer does not say which identity provider it is from (iss is missing)")
-	case query.Has("iss") && query.Get("iss") != c.issuer:
+	case query.Has("iss") && query.Get("iss") != c.issuer && (c.trusted == "" || query.Get("iss") != c.trusted):
 		return errors.New("the answer is from another identity provider than the one that was asked (iss differs)")
 	}
 	return nil
+}
+
+// gatewayHint names the flag for a gateway that publishes its identity provider's endpoints under an issuer of its own.
+// It is given only when the answer claims to come from the very host that was asked: else it is a mix-up.
+func (c *callback) gatewayHint(iss string) string {
+	u, err := secureURL("iss", iss)
+	if err != nil || !strings.EqualFold(u.Host, c.asked) {
+		return ""
+	}
+	return "if the server is a gateway of that identity provider, accept it with --trust-issuer " + flagValue(iss)
 }
 
 func (c *callback) outcome(query url.Values) (response, error) {

@@ -3,6 +3,7 @@ package auth
 import (
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -141,7 +142,8 @@ type wanted struct {
 	scopes   []string // RFC 6750 section 3
 	err      string
 	errText  string
-	open     bool // the server answered without asking for anything
+	demands  url.Values // parameters of the authorization request: how to sign in, as opposed to what for
+	open     bool       // the server answered without asking for anything
 }
 
 func readChallenge(h http.Header) wanted {
@@ -163,6 +165,7 @@ func readChallenge(h http.Header) wanted {
 		w.metadata = m
 	}
 	w.scopes, w.err, w.errText = strings.Fields(bearer["scope"]), bearer["error"], bearer["error_description"]
+	w.demands = demandsOf(bearer)
 	return w
 }
 

@@ -35,6 +35,22 @@ type Config struct {
 	// Issuer pins the authorization server (--issuer). If "", the protected resource metadata decides.
 	Issuer string
 
+	// TrustIssuer is another issuer that metadata and responses may name (--trust-issuer): that of the identity provider
+	// behind a gateway that publishes its metadata. If "", metadata and responses must name the issuer that was asked.
+	TrustIssuer string
+
+	// AssumePKCE goes on where metadata does not say that PKCE is checked (--assume-pkce). It does not where the metadata
+	// says that S256 is not.
+	AssumePKCE bool
+
+	// Resource names the server to the identity provider (--resource): a URI, or "none". If "", it is what the protected
+	// resource metadata says.
+	Resource string
+
+	// AuthorizeParams are added to the authorization request (--authorize-param), over those of a profile. Parameters that
+	// make the sign-in safe cannot be among them.
+	AuthorizeParams map[string]string
+
 	// Scopes narrows what is asked for. If empty, the server's challenge and metadata decide.
 	Scopes []string
 
@@ -114,7 +130,43 @@ func (c *Config) check() (*url.URL, error) {
 			return nil, err
 		}
 	}
+	if err := c.checkOverrides(); err != nil {
+		return nil, err
+	}
 	return server, c.Callback.check()
+}
+
+// checkOverrides refuses flags that cannot mean what they say.
+func (c *Config) checkOverrides() error {
+	if c.TrustIssuer != "" {
+		if _, err := secureURL("trusted issuer", c.TrustIssuer); err != nil {
+			return err
+		}
+	}
+	if u, err := url.Parse(c.Resource); c.Resource != "" && c.Resource != noResource && (err != nil || !u.IsAbs() || u.Fragment != "") {
+		return fmt.Errorf("resource %s: want an absolute URI without fragment (RFC 8707 section 2), or none", quoted(c.Resource))
+	}
+	for name := range c.AuthorizeParams {
+		if err := checkAuthorizeParam(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkAuthorizeParam refuses parameters that the sign-in depends on, and those that would bring others in their place
+// (RFC 9101) or send the response elsewhere.
+func checkAuthorizeParam(name string) error {
+	switch name {
+	case "":
+		return errors.New("authorization parameter: it has no name")
+	case "state", "code_challenge", "code_challenge_method", "redirect_uri", "client_id", "response_type",
+		"response_mode", "request", "request_uri":
+		return fmt.Errorf("authorization parameter %s: it belongs to the sign-in itself and cannot be set", quoted(name))
+	case "scope", "resource":
+		return hint(fmt.Errorf("authorization parameter %s: it has a flag of its own", quoted(name)), "use --%s", name)
+	}
+	return nil
 }
 
 func (c *Config) serverURL() (*url.URL, error) {

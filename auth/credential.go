@@ -208,10 +208,14 @@ const lockWait = 15 * time.Second
 
 // lock takes the lock that all processes of this user share for what they do with the item.
 func (s *Session) lock(ctx context.Context, what string, item tokenstore.Name) (func(), error) {
+	return lockItem(ctx, s.cfg.Store, what, item)
+}
+
+func lockItem(ctx context.Context, store tokenstore.Store, what string, item tokenstore.Name) (func(), error) {
 	ctx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
 	_, hash, _ := strings.Cut(string(item), ":")
-	unlock, err := s.cfg.Store.Lock(ctx, what+"-"+hash)
+	unlock, err := store.Lock(ctx, what+"-"+hash)
 	if err != nil {
 		return nil, hint(fmt.Errorf("wait for another process's %s: %w", what, err),
 			"another drawbridge process holds the lock; end it if it does not react")

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"drawbridge/internal/secret"
@@ -59,11 +57,7 @@ func (s *Session) startDevice(ctx context.Context, p *signIn) {
 }
 
 func (s *Session) requestDevice(ctx context.Context, p *signIn) (tokenstore.Device, error) {
-	form := url.Values{"resource": {p.target.resource}}
-	if len(p.scopes) > 0 {
-		form.Set("scope", strings.Join(p.scopes, " "))
-	}
-	a, err := s.fetch.postForm(ctx, "device authorization endpoint", p.target.as.DeviceEndpoint, p.client, form, s.cfg.Issuer != "")
+	a, err := s.fetch.postForm(ctx, "device authorization endpoint", p.target.as.DeviceEndpoint, p.client, p.deviceParams(), s.cfg.Issuer != "")
 	if err != nil {
 		return tokenstore.Device{}, err
 	}
@@ -141,7 +135,9 @@ func nextPoll(pause time.Duration, err error) (time.Duration, error) {
 func (s *Session) redeemDevice(p *signIn) (tokens, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, tokenTimeout)
 	defer cancel()
-	form := url.Values{"grant_type": {deviceGrant}, "device_code": {p.device.Code.Reveal()}, "resource": {p.target.resource}}
+	form := tokenParams(p.target.resource, p.idp)
+	form.Set("grant_type", deviceGrant)
+	form.Set("device_code", p.device.Code.Reveal())
 	return s.fetch.redeem(ctx, p.target.as.TokenEndpoint, p.client, form, s.cfg.Issuer != "")
 }
 
@@ -150,7 +146,7 @@ func (s *Session) finishDevice(p *signIn, t tokens) {
 	if !p.taken.CompareAndSwap(false, true) {
 		return
 	}
-	s.markTaken(p)
+	s.markTaken(p, secret.Text{})
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), exchangeLimit)
 	defer cancel()
 	c := s.credentialFor(p, t)

@@ -40,6 +40,9 @@ func (e *OAuthError) Error() string {
 
 // Hint says what to do about the codes that a person or an administrator can do something about.
 func (e *OAuthError) Hint() string {
+	if known := vendorHint(e.Description); known != "" {
+		return known
+	}
 	switch e.Code {
 	case "access_denied":
 		return "the identity provider or the person at the browser refused; an administrator can grant the application access"
@@ -49,6 +52,8 @@ func (e *OAuthError) Hint() string {
 		return "register the redirect URI of this client at the identity provider, or choose a registered one"
 	case "invalid_scope":
 		return "ask for other scopes with --scope"
+	case "invalid_target", "invalid_resource": // RFC 8707 section 2; Entra ID
+		return "name the resource as the identity provider knows it with --resource URI, or leave it out with --resource none"
 	}
 	return ""
 }
@@ -72,6 +77,20 @@ func (h hinted) Hint() string { return h.hint }
 
 func hint(err error, format string, args ...any) error {
 	return hinted{err, fmt.Sprintf(format, args...)}
+}
+
+// flagValue is foreign text as a hint may show it behind a flag, to be pasted into a shell: whole and harmless, or not
+// at all.
+func flagValue(s string) string {
+	odd := func(r rune) bool { return !strings.ContainsRune("-._~:/%", r) && !isAlphanumeric(r) }
+	if s == "" || len(s) > quoteLimit || strings.ContainsFunc(s, odd) {
+		return "and that issuer"
+	}
+	return s
+}
+
+func isAlphanumeric(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
 }
 
 // passOn gives err a hint where nobody knew a better one: what is wrong is on the other side.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 
 	"drawbridge/internal/secret"
@@ -42,13 +41,11 @@ func (s *Session) complete(p *signIn, r response) (tokenstore.Credential, error)
 
 // exchange redeems the code (RFC 6749 section 4.1.3, RFC 7636 section 4.5), once.
 func (s *Session) exchange(ctx context.Context, p *signIn, code secret.Text) (tokens, error) {
-	form := url.Values{
-		"grant_type":    {"authorization_code"},
-		"code":          {code.Reveal()},
-		"redirect_uri":  {p.redirectURI},
-		"code_verifier": {p.verifier.Reveal()},
-		"resource":      {p.target.resource},
-	}
+	form := tokenParams(p.target.resource, p.idp)
+	form.Set("grant_type", "authorization_code")
+	form.Set("code", code.Reveal())
+	form.Set("redirect_uri", p.redirectURI)
+	form.Set("code_verifier", p.verifier.Reveal())
 	t, err := s.fetch.redeem(ctx, p.target.as.TokenEndpoint, p.client, form, s.cfg.Issuer != "")
 	var refusal *OAuthError
 	if errors.As(err, &refusal) && refusal.Code == "invalid_client" {
@@ -61,11 +58,11 @@ func (s *Session) credentialFor(p *signIn, t tokens) tokenstore.Credential {
 	now, as := s.now(), p.target.as
 	scopes := t.scopes
 	if scopes == nil {
-		scopes = p.scopes // RFC 6749 section 5.1: left out when it is what was asked for
+		scopes = p.idp.Asked // RFC 6749 section 5.1: left out when it is what was asked for
 	}
 	return tokenstore.Credential{
 		ServerURL: s.cfg.ServerURL, Profile: s.cfg.Profile,
-		Resource: p.target.resource, Issuer: as.Issuer, Subject: t.account, Client: p.client,
+		Resource: p.target.resource, Issuer: as.Issuer, Subject: t.account, Client: p.client, IdP: p.idp,
 		TokenEndpoint: as.TokenEndpoint, RevocationEndpoint: as.RevocationEndpoint,
 		AccessToken: t.access, TokenType: "Bearer", RefreshToken: t.refresh, Scopes: scopes,
 		IssuedAt: now, Expiry: expiry(now, t.lifetime),

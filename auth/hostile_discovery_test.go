@@ -63,11 +63,11 @@ func TestHostileServer(t *testing.T) {
 func TestHostileMetadataEndToEnd(t *testing.T) {
 	big := strings.Repeat("a", 1<<20)
 	play(t, []misdeed{
-		{name: "another issuer", do: statedBy("issuer", "https://evil.example.com"), err: "its issuer is", hint: others},
-		{name: "issuer with a slash at the end", do: statedBy("issuer", "ISSUER/"), err: "its issuer is", hint: others},
-		{name: "issuer in capitals", do: statedBy("issuer", "HTTP://127.0.0.1"), err: "its issuer is", hint: others},
-		{name: "no issuer", do: statedBy("issuer", nil), err: "its issuer is", hint: others},
-		{name: "issuer with escapes", do: statedBy("issuer", "\x1b[2Jhttps://evil.example"), err: `"[2Jhttps://evil.example"`, hint: others},
+		{name: "another issuer", do: statedBy("issuer", "https://evil.example.com"), err: "its issuer is", hint: "--trust-issuer"},
+		{name: "issuer with a slash at the end", do: statedBy("issuer", "ISSUER/"), err: "its issuer is", hint: "--trust-issuer"},
+		{name: "issuer in capitals", do: statedBy("issuer", "HTTP://127.0.0.1"), err: "its issuer is", hint: "--trust-issuer"},
+		{name: "no issuer", do: statedBy("issuer", nil), err: "its issuer is", hint: "--trust-issuer"},
+		{name: "issuer with escapes", do: statedBy("issuer", "\x1b[2Jhttps://evil.example"), err: `"[2Jhttps://evil.example"`, hint: "--trust-issuer"},
 		{name: "javascript: authorization endpoint", do: statedBy("authorization_endpoint", "javascript:alert(1)"), err: "authorization_endpoint", hint: others},
 		{name: "data: authorization endpoint", do: statedBy("authorization_endpoint", "data:text/html,<script>alert(1)</script>"), err: "authorization_endpoint", hint: others},
 		{name: "file: authorization endpoint", do: statedBy("authorization_endpoint", "file:///etc/passwd"), err: "authorization_endpoint", hint: others},
@@ -91,7 +91,7 @@ func TestHostileMetadataEndToEnd(t *testing.T) {
 		{name: "PKCE of the wrong type", do: statedBy("code_challenge_methods_supported", "S256"), err: "not the JSON that is due", hint: others},
 		{name: "truncated metadata", do: atMetadata(answerStatus(200, `{"issuer":"`)), err: "not the JSON that is due", hint: others},
 		{name: "a list for metadata", do: atMetadata(answerStatus(200, `[]`)), err: "not the JSON that is due", hint: others},
-		{name: "null for metadata", do: atMetadata(answerStatus(200, `null`)), err: "its issuer is", hint: others},
+		{name: "null for metadata", do: atMetadata(answerStatus(200, `null`)), err: "its issuer is", hint: "--trust-issuer"},
 		{name: "a page for metadata", do: atMetadata(answerStatus(200, htmlPage+"<script>")), err: "HTML page", hint: others},
 		{name: "giant metadata", do: atMetadata(answerStatus(200, `{"x":"`+big+`"}`)), err: "larger than 1 MiB", hint: others},
 		{name: "metadata that unpacks to much", do: atMetadata(bomb), err: "larger than 1 MiB", hint: others},

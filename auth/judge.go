@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"drawbridge/internal/secret"
+	"drawbridge/tokenstore"
 )
 
 // maxResends bounds how often one request is sent again because a better token was at hand.
@@ -44,6 +45,9 @@ func (s *Session) unauthorized(ctx context.Context, resp *http.Response, a Attem
 	}
 	if h.alive(s.now()) && !h.token().Equal(sent) {
 		return Resend, nil
+	}
+	if w := readChallenge(resp.Header); len(w.demands) > 0 && !sent.IsZero() {
+		return s.signInAsDemanded(ctx, resp, w, h, a) // a refresh would not change how the person signed in
 	}
 	if a.SignedIn && !sent.IsZero() {
 		err := s.serverRefuses(resp, "the server refuses the token of a sign-in that just succeeded")
@@ -117,10 +121,13 @@ func (s *Session) forbidden(ctx context.Context, resp *http.Response, a Attempt)
 		return Refused, fmt.Errorf("%s: %w", s.serverRefuses(resp, "the server wants other scopes"), err)
 	}
 	return s.ask(ctx, want{
-		wanted: w, generation: h.generation, have: h.credential.Scopes,
+		wanted: w, generation: h.generation, have: askedAndGranted(h.credential),
 		reason: "the server asks for more rights" + listed(w.scopes),
 	})
 }
+
+// askedAndGranted are the scopes that a step-up adds to (MCP 2026-07-28: the previously requested ones).
+func askedAndGranted(c tokenstore.Credential) []string { return union(c.Scopes, c.IdP.Asked) }
 
 func listed(scopes []string) string {
 	if len(scopes) == 0 {

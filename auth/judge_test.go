@@ -276,7 +276,7 @@ func TestChooseScopes(t *testing.T) {
 	} {
 		s := &Session{cfg: Config{Scopes: c.configured}}
 		w := want{wanted: wanted{scopes: c.challenge}, have: c.have}
-		got := s.chooseScopes(w, target{scopes: c.resource, as: serverMetadata{ScopesSupported: c.provider}})
+		got := s.phrase(target{scopes: c.resource, as: serverMetadata{ScopesSupported: c.provider}}, w).scopes
 		if strings.Join(got, " ") != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}

@@ -23,6 +23,9 @@ type serverMetadata struct {
 	DeviceEndpoint        string   `json:"device_authorization_endpoint"` // RFC 8628 section 4
 	ClientDocuments       bool     `json:"client_id_metadata_document_supported"`
 	IssAdvertised         bool     `json:"authorization_response_iss_parameter_supported"`
+
+	// trusted is another issuer that responses may come from, because the user said so; "" when not.
+	trusted string
 }
 
 // target is what discovery yields: what to ask a token for, and whom.
@@ -70,6 +73,9 @@ func (d *discovery) withoutResource(ctx context.Context, w wanted, cause error) 
 		return target{}, hint(fmt.Errorf("the server answers without a sign-in and names no authorization server: %w", cause),
 			"it does not seem to need a sign-in: use it as it is")
 	}
+	if errors.As(err, new(hinted)) { // whose metadata is there and lacks something: that is the better hint
+		return target{}, fmt.Errorf("the server names no authorization server: %w; %w", cause, err)
+	}
 	if err != nil {
 		return target{}, hint(fmt.Errorf("the server names no authorization server: %w; %w", cause, err),
 			"name it with --issuer URL, or give the server a key with --header 'Name: value'")
@@ -102,11 +108,12 @@ func (d *discovery) serverMetadata(ctx context.Context, issuer string, accepted 
 		return serverMetadata{}, err
 	}
 	var tried attempts
+	var other *otherIssuer
 	for _, place := range metadataPlaces(u) {
 		var as serverMetadata
 		err := d.fetch.document(ctx, place, d.issuer != "", &as)
 		if err == nil {
-			err = as.checkIssuer(accepted)
+			err = d.checkIssuer(&as, issuer, accepted)
 		}
 		if err == nil {
 			return as, as.validate(d)
@@ -115,8 +122,13 @@ func (d *discovery) serverMetadata(ctx context.Context, issuer string, accepted 
 			return serverMetadata{}, fmt.Errorf("authorization server metadata at %s: %w", quoted(place.String()), err)
 		}
 		tried.add(place, err)
+		errors.As(err, &other)
 	}
-	return serverMetadata{}, fmt.Errorf("metadata of authorization server %s: %w", quoted(issuer), tried.err())
+	err = fmt.Errorf("metadata of authorization server %s: %w", quoted(issuer), tried.err())
+	if other != nil {
+		err = hint(err, "%s", other.hint())
+	}
+	return serverMetadata{}, err
 }
 
 func (d *discovery) issuerURL(issuer string) (*url.URL, error) {
@@ -139,12 +151,28 @@ func metadataPlaces(issuer *url.URL) []*url.URL {
 	return []*url.URL{at(oauth + path), at(openID + path), at(path + openID)}
 }
 
-// checkIssuer is RFC 8414 section 3.3: identical, character by character.
-func (m *serverMetadata) checkIssuer(accepted []string) error {
-	if slices.Contains(accepted, m.Issuer) {
+// checkIssuer is RFC 8414 section 3.3: identical, character by character. A document under the trusted issuer passes as
+// one of the place where it was found: what is registered or pinned there stays apart from the trusted issuer's own.
+func (d *discovery) checkIssuer(m *serverMetadata, place string, accepted []string) error {
+	m.trusted = d.trusted
+	switch {
+	case slices.Contains(accepted, m.Issuer):
+		return nil
+	case d.trusted != "" && m.Issuer == d.trusted:
+		m.Issuer = place
 		return nil
 	}
-	return fmt.Errorf("its issuer is %s", quoted(m.Issuer))
+	return &otherIssuer{m.Issuer}
+}
+
+// otherIssuer means that a document's issuer is not the one it was fetched for.
+type otherIssuer struct{ stated string }
+
+func (o *otherIssuer) Error() string { return "its issuer is " + quoted(o.stated) }
+
+// hint names the flag that accepts it.
+func (o *otherIssuer) hint() string {
+	return "if the server is a gateway of that identity provider, accept it with --trust-issuer " + flagValue(o.stated)
 }
 
 func (m *serverMetadata) validate(d *discovery) error {
@@ -169,7 +197,7 @@ func (m *serverMetadata) validate(d *discovery) error {
 		return fmt.Errorf("metadata of authorization server %s: authorization_endpoint %s: its query sets %s, which is ours to set",
 			quoted(m.Issuer), quoted(m.AuthorizationEndpoint), quoted(name))
 	}
-	return m.checkPKCE()
+	return m.checkPKCE(d.assumePKCE)
 }
 
 // requestParameters are the parameters of an authorization request that the query of an authorization endpoint must not
@@ -206,10 +234,18 @@ func (d *discovery) checkEndpoint(name, raw string) error {
 	return nil
 }
 
-// checkPKCE is the MCP rule: a client must refuse to go on when the metadata does not say that PKCE is checked.
-func (m *serverMetadata) checkPKCE() error {
-	if slices.Contains(m.PKCEMethods, "S256") {
+// checkPKCE is the MCP rule: a client must refuse to go on when the metadata does not say that PKCE is checked. Silence
+// is accepted of vendors that are known to check it, and where the user vouches for it; a list without S256 never is.
+func (m *serverMetadata) checkPKCE(assumed bool) error {
+	switch {
+	case slices.Contains(m.PKCEMethods, "S256"):
 		return nil
+	case m.PKCEMethods == nil && (assumed || checksPKCE(*m)):
+		return nil
+	case m.PKCEMethods == nil:
+		return hint(
+			fmt.Errorf("metadata of authorization server %s: code_challenge_methods_supported is missing: nothing says that PKCE with S256 is checked", quoted(m.Issuer)),
+			"have the identity provider advertise PKCE with S256, or, if its operator assures you that it checks PKCE, add --assume-pkce")
 	}
 	return hint(
 		fmt.Errorf("metadata of authorization server %s: code_challenge_methods_supported does not list S256", quoted(m.Issuer)),

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"drawbridge/internal/secret"
 	"drawbridge/tokenstore"
 )
 
@@ -17,8 +18,8 @@ import (
 //	follower  found the lock taken; shows the same URL and waits for the lock
 //
 // A follower that gets the lock looks at the store. There is a newer credential: done. The record says how the sign-in
-// ended: so did its own. Neither: the leader died, and the follower opens the same port and goes on with the same
-// state and verifier, so that the human finishes in the tab that is open. The same happens when a process starts and
+// ended: so did its own. Neither: the leader died. If it had received the code, the follower redeems that; else it opens
+// the same port and goes on with the same state and verifier, so that the human finishes in the tab that is open. The same happens when a process starts and
 // finds the record of one that is gone (MCP clients end a server within half a second).
 //
 // Whoever opens a tab holds the lock "tab" of the issuer until that sign-in has ended: other sign-ins there wait.
@@ -51,7 +52,10 @@ func (s *Session) tryLock(ctx context.Context, name string) (func(), error) {
 	return unlock, err
 }
 
-func (s *Session) signInLock() string { return "sign-in " + string(s.pendingName) }
+func (s *Session) signInLock() string { return signInLock(s.pendingName) }
+
+// signInLock is held by the leader of the sign-in called name.
+func signInLock(name tokenstore.Name) string { return "sign-in " + string(name) }
 
 // begin makes this process the leader of a sign-in or a follower of one. It returns nil when a newer credential turned
 // up. ctx bounds discovery; the sign-in itself ends with its deadline or the session.
@@ -83,6 +87,13 @@ func (s *Session) lead(ctx context.Context, w want, unlock func()) (*signIn, err
 		return nil, nil
 	}
 	old, _ := s.record(ctx)
+	if s.fits(old) && s.redeemable(ctx, old) {
+		p := s.fromRecord(old)
+		p.unlock = unlock
+		s.announce(p)
+		go s.finish(p, old)
+		return p, nil
+	}
 	p, err := s.takeOver(old, w)
 	if err != nil {
 		p, err = s.startOver(ctx, w, recentTabs(old.Opened, s.now()))
@@ -135,7 +146,7 @@ func (s *Session) takeOver(rec tokenstore.PendingSignIn, w want) (*signIn, error
 	switch {
 	case rec.Outcome != tokenstore.OutcomePending || rec.Taken || rec.State.IsZero() || left < resumeLeast:
 		return nil, errors.New("nothing to go on with")
-	case !s.fits(rec) || len(without(w.wanted.scopes, rec.Scopes)) > 0 && len(s.cfg.Scopes) == 0:
+	case !s.fits(rec) || !asksFor(rec.URL, w.wanted.demands) || len(without(w.wanted.scopes, rec.Scopes)) > 0 && len(s.cfg.Scopes) == 0:
 		return nil, errors.New("the recorded sign-in asks for something else")
 	}
 	p := s.fromRecord(rec)
@@ -164,8 +175,9 @@ func (s *Session) fromRecord(rec tokenstore.PendingSignIn) *signIn {
 	p := &signIn{
 		target: target{resource: rec.Resource, as: serverMetadata{
 			Issuer: rec.Issuer, IssAdvertised: rec.IssAdvertised, TokenEndpoint: rec.TokenEndpoint, RevocationEndpoint: rec.RevocationEndpoint,
+			AuthorizationEndpoint: rec.URL, trusted: s.cfg.TrustIssuer,
 		}},
-		client: rec.Client, verifier: rec.Verifier, scopes: rec.Scopes, url: rec.URL, reason: rec.Reason, deadline: rec.Deadline,
+		client: rec.Client, verifier: rec.Verifier, scopes: rec.Scopes, idp: rec.IdP, url: rec.URL, reason: rec.Reason, deadline: rec.Deadline,
 		redirectURI: rec.RedirectURI, device: rec.Device,
 		outcome: make(chan error, 1), done: make(chan struct{}), recorded: true,
 	}
@@ -179,7 +191,7 @@ func (s *Session) recordOf(p *signIn) tokenstore.PendingSignIn {
 		Resource: p.target.resource, Issuer: p.target.as.Issuer, IssAdvertised: p.target.as.IssAdvertised,
 		TokenEndpoint: p.target.as.TokenEndpoint, RevocationEndpoint: p.target.as.RevocationEndpoint, Client: p.client,
 		URL: p.url, Device: p.device, RedirectURI: p.redirectURI, State: p.callback.state, Verifier: p.verifier,
-		Scopes: p.scopes, Reason: p.reason, Deadline: p.deadline.UTC().Round(0),
+		Scopes: p.scopes, IdP: p.idp, Reason: p.reason, Deadline: p.deadline.UTC().Round(0),
 	}
 }
 
@@ -212,14 +224,18 @@ func (s *Session) amend(p *signIn, change func(*tokenstore.PendingSignIn) bool) 
 	return true
 }
 
-// markTaken records that the answer of p arrived, so that no other process waits for it.
-func (s *Session) markTaken(p *signIn) {
-	s.amend(p, func(rec *tokenstore.PendingSignIn) bool { rec.Taken = true; return true })
+// markTaken records that the answer of p arrived, so that no other process waits for it, and its code, so that another
+// can redeem it should this one die first: the human has done their part.
+func (s *Session) markTaken(p *signIn, code secret.Text) {
+	s.amend(p, func(rec *tokenstore.PendingSignIn) bool {
+		rec.Taken, rec.TakenAt, rec.Code = true, s.now(), code
+		return true
+	})
 }
 
 // closeRecord writes how p ended. The record of a process that is ending stays as it is, for the next one.
 func (s *Session) closeRecord(p *signIn, err error) {
-	if errors.Is(err, errClosed) {
+	if err != nil && s.ctx.Err() != nil {
 		return
 	}
 	s.amend(p, func(rec *tokenstore.PendingSignIn) bool {
@@ -242,16 +258,17 @@ func (s *Session) follow(rec tokenstore.PendingSignIn) *signIn {
 	go func() {
 		ctx, cancel := context.WithTimeout(s.ctx, rec.Deadline.Sub(s.cfg.Now())+followGrace)
 		defer cancel()
-		unlock, err := s.cfg.Store.Lock(ctx, s.signInLock())
-		if err != nil {
+		unlock, err := s.awaitLeader(ctx, p)
+		p.unlock = unlock
+		if err != nil && !errors.Is(err, errOvertaken) {
 			p.err = s.unfollowed(p)
 			s.conclude(p)
 			return
 		}
-		p.unlock = unlock
 		h, err := s.reload(ctx)
 		if err == nil && h.alive(s.now()) && !h.token().Equal(stale) {
 			p.credential = h.credential
+			s.tidy(ctx, p)
 			s.conclude(p)
 			return
 		}
@@ -272,7 +289,10 @@ func (s *Session) inherit(ctx context.Context, p *signIn) {
 	rec, ok := s.record(ctx)
 	switch {
 	case !ok || rec.URL != p.url:
-		p.err = errors.New("the sign-in in another process ended without a result")
+		p.err = hint(errors.New("the sign-in in another process ended without a result"), "try again")
+	case s.redeemable(ctx, rec):
+		s.finish(p, rec)
+		return
 	case rec.Outcome == tokenstore.OutcomeDone || rec.Taken && rec.Outcome == tokenstore.OutcomePending:
 		p.err = hint(errors.New("the process that received the sign-in ended before it was complete"), "try again")
 	case rec.Outcome != tokenstore.OutcomePending:
@@ -362,7 +382,7 @@ func (s *Session) claimRecorded(p *signIn) bool {
 		now := s.now()
 		rec.Opened = recentTabs(rec.Opened, now)
 		presented, braked = rec.Presented && !p.again.Load(), len(rec.Opened) >= maxTabs && !p.again.Load()
-		if presented || braked || rec.Outcome != tokenstore.OutcomePending {
+		if presented || braked || rec.Taken || rec.Outcome != tokenstore.OutcomePending {
 			return false
 		}
 		rec.Presented, rec.Opened = true, append(rec.Opened, now)

@@ -89,7 +89,7 @@ func (st *stage) session(edit ...func(*Config)) *Session {
 		ServerURL: st.URL(), Store: st.store, Now: st.clock.Now, LoginTimeout: 20 * time.Second,
 		Open:   st.open,
 		Notice: func(line string) { fmt.Fprintln(st.said, line) },
-		Log:    slog.New(slog.NewTextHandler(st.said, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Log:    st.log(),
 	}
 	for _, e := range edit {
 		e(&cfg)
@@ -100,6 +100,10 @@ func (st *stage) session(edit ...func(*Config)) *Session {
 	}
 	st.t.Cleanup(s.Close)
 	return s
+}
+
+func (st *stage) log() *slog.Logger {
+	return slog.New(slog.NewTextHandler(st.said, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 func (st *stage) open(url string) error {

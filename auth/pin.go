@@ -11,7 +11,7 @@ import (
 
 // pinName names the item that says to which issuer a pre-registered client belongs.
 func (s *Session) pinName() tokenstore.Name {
-	return tokenstore.NewName("pinned-issuer", s.cfg.Client.ID)
+	return tokenstore.NewName(kindPin, s.cfg.Client.ID)
 }
 
 // checkPin refuses an issuer other than the pinned or first used one: a server can claim any authorization server in

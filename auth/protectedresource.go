@@ -23,10 +23,12 @@ type protectedResource struct {
 
 // discovery finds out who issues tokens for a server.
 type discovery struct {
-	server *url.URL // canonical
-	issuer string   // pinned by the user; "" when not
-	fetch  *fetcher
-	log    *slog.Logger
+	server     *url.URL // canonical
+	issuer     string   // pinned by the user; "" when not
+	trusted    string   // issuer that metadata found elsewhere may state; "" when none
+	assumePKCE bool     // the user vouches for what the metadata does not say
+	fetch      *fetcher
+	log        *slog.Logger
 }
 
 // attempts collects what was tried, so that the error can list every URL with its cause.

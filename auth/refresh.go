@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -103,11 +102,9 @@ func (s *Session) refresh(ctx context.Context, c tokenstore.Credential) (held, e
 	if c.RefreshToken.IsZero() {
 		return held{}, errNeedsHuman
 	}
-	form := url.Values{
-		"grant_type":    {"refresh_token"},
-		"refresh_token": {c.RefreshToken.Reveal()},
-		"resource":      {c.Resource}, // RFC 8707; MCP: in every token request
-	}
+	form := refreshParams(c.Resource, c.IdP)
+	form.Set("grant_type", "refresh_token")
+	form.Set("refresh_token", c.RefreshToken.Reveal())
 	// The place was judged when the sign-in accepted it.
 	t, err := s.fetch.redeem(ctx, c.TokenEndpoint, s.clientOf(c), form, true)
 	if err != nil {
@@ -119,9 +116,13 @@ func (s *Session) refresh(ctx context.Context, c tokenstore.Credential) (held, e
 
 // clientOf is the client that c was issued to, with the secret as it is configured now.
 func (s *Session) clientOf(c tokenstore.Credential) tokenstore.Client {
+	return configuredClient(s.cfg.Client, c)
+}
+
+func configuredClient(id ClientIdentity, c tokenstore.Credential) tokenstore.Client {
 	client := c.Client
-	if s.cfg.Client.ID == client.ID && !s.cfg.Client.Secret.IsZero() {
-		client.Secret = s.cfg.Client.Secret
+	if id.ID == client.ID && !id.Secret.IsZero() {
+		client.Secret = id.Secret
 		if client.AuthMethod == authNone {
 			client.AuthMethod = authBasic
 		}

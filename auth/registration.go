@@ -26,7 +26,7 @@ func (s *Session) identify(ctx context.Context, as serverMetadata) (tokenstore.C
 	case id.ID != "":
 		return s.preRegistered(ctx, as)
 	case id.MetadataURL != "" && as.ClientDocuments:
-		at, err := openLanding(s.cfg.Callback.withDefaults())
+		at, err := s.openRegistered(as)
 		return tokenstore.Client{ID: id.MetadataURL, AuthMethod: authNone}, at, err
 	case as.RegistrationEndpoint != "":
 		return s.registered(ctx, as)
@@ -49,8 +49,19 @@ func (s *Session) preRegistered(ctx context.Context, as serverMetadata) (tokenst
 		}
 		client.AuthMethod = method
 	}
-	at, err := openLanding(s.cfg.Callback.withDefaults())
+	at, err := s.openRegistered(as)
 	return client, at, err
+}
+
+// openRegistered opens the redirect URI that an administrator registers. Where its port is not compared, a busy default
+// port is no obstacle.
+func (s *Session) openRegistered(as serverMetadata) (*landing, error) {
+	at, err := openLanding(s.cfg.Callback.withDefaults())
+	if p := recognise(as); err != nil && s.cfg.Callback.Port == 0 && p.anyPort {
+		s.log.Info("the default port is busy and the identity provider accepts any", "idp", p.name)
+		return openLanding(s.cfg.Callback)
+	}
+	return at, err
 }
 
 // secretMethod chooses how to send a client secret. RFC 8414 section 2: without a list it is client_secret_basic.
@@ -98,7 +109,7 @@ func (s *Session) storedRegistration(ctx context.Context, name tokenstore.Name) 
 }
 
 func (s *Session) registerAnew(ctx context.Context, as serverMetadata) (tokenstore.Client, *landing, error) {
-	at, err := openLanding(s.cfg.Callback) // port 0: any free port, which the registration remembers
+	at, err := s.openForRegistration(as)
 	if err != nil {
 		return tokenstore.Client{}, nil, err
 	}
@@ -116,6 +127,18 @@ func (s *Session) registerAnew(ctx context.Context, as serverMetadata) (tokensto
 		s.log.Warn("the client registration could not be kept", "cause", err)
 	}
 	return reg.Client, at, nil
+}
+
+// openForRegistration opens any free port, which the registration remembers. Where registration and token endpoint are on
+// different hosts, though, the registration is that of a gateway: it hands out a client that an administrator registered
+// at the identity provider, with the redirect URI that is documented.
+func (s *Session) openForRegistration(as serverMetadata) (*landing, error) {
+	registration, err1 := url.Parse(as.RegistrationEndpoint)
+	token, err2 := url.Parse(as.TokenEndpoint)
+	if err1 == nil && err2 == nil && !sameOrigin(registration, token) {
+		return s.openRegistered(as)
+	}
+	return openLanding(s.cfg.Callback)
 }
 
 // forgetRegistration drops the registration of a client that its issuer no longer knows. A newer one is left alone.

@@ -29,7 +29,10 @@ func TestFirstSignInThenNone(t *testing.T) {
 	}
 	want := tokenstore.Credential{
 		ServerURL: st.URL(), Resource: st.URL(), Issuer: st.Issuer(), TokenType: "Bearer",
-		Client:        tokenstore.Client{AuthMethod: "none"},
+		Client: tokenstore.Client{AuthMethod: "none"},
+		IdP: tokenstore.IdP{
+			Profile: "standard", Asked: []string{"mcp", "offline_access"}, Refresh: map[string]string{"resource": st.URL()},
+		},
 		TokenEndpoint: st.Issuer() + "/token", RevocationEndpoint: st.Issuer() + "/revoke",
 		Scopes: []string{"mcp", "offline_access"},
 	}

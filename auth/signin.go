@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"slices"
+	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +24,9 @@ type signIn struct {
 	landing  *landing
 	callback callback
 	verifier secret.Text // PKCE (RFC 7636)
-	scopes   []string    // asked for
+	scopes   []string    // asked for, as the server names them
+	asks     url.Values  // parameters of the authorization request; nil when another process made it
+	idp      tokenstore.IdP
 	url      string
 
 	redirectURI string
@@ -145,10 +147,13 @@ func (s *Session) prepare(t target, client tokenstore.Client, at *landing, w wan
 	if err != nil {
 		return nil, err
 	}
+	ph := s.phrase(t, w)
 	p := &signIn{
 		target: t, client: client, landing: at, callback: cb,
 		verifier:    secret.New(oauth2.GenerateVerifier()),
 		scopes:      s.chooseScopes(w, t),
+		asks:        ph.authorize,
+		idp:         ph.record(),
 		reason:      w.reason,
 		deadline:    s.cfg.Now().Add(s.cfg.LoginTimeout),
 		redirectURI: at.uri,
@@ -160,22 +165,24 @@ func (s *Session) prepare(t target, client tokenstore.Client, at *landing, w wan
 	return p, nil
 }
 
-// authorizationURL is RFC 6749 section 4.1.1 with PKCE and the resource (RFC 8707).
+// authorizationURL is RFC 6749 section 4.1.1 with PKCE, and what the phrasing adds.
 func (p *signIn) authorizationURL() string {
 	config := oauth2.Config{
 		ClientID:    p.client.ID,
 		Endpoint:    oauth2.Endpoint{AuthURL: p.target.as.AuthorizationEndpoint},
 		RedirectURL: p.redirectURI,
-		Scopes:      p.scopes,
+		Scopes:      p.idp.Asked,
 	}
-	return config.AuthCodeURL(p.callback.state.Reveal(),
-		oauth2.S256ChallengeOption(p.verifier.Reveal()),
-		oauth2.SetAuthURLParam("resource", p.target.resource))
+	var options []oauth2.AuthCodeOption
+	for name := range p.asks {
+		options = append(options, oauth2.SetAuthURLParam(name, p.asks.Get(name)))
+	}
+	options = append(options, oauth2.S256ChallengeOption(p.verifier.Reveal())) // last: nothing comes in its place
+	return config.AuthCodeURL(p.callback.state.Reveal(), options...)
 }
 
 // chooseScopes follows MCP 2025-11-25 "Scope Selection Strategy": the challenge's scopes, else all that the resource
-// supports, else none; a configured list narrows that. offline_access is added where the authorization server has it,
-// so that it gives a refresh token.
+// supports, else none; a configured list narrows that.
 func (s *Session) chooseScopes(w want, t target) []string {
 	scopes := w.wanted.scopes
 	if len(scopes) == 0 {
@@ -184,11 +191,7 @@ func (s *Session) chooseScopes(w want, t target) []string {
 	if len(s.cfg.Scopes) > 0 {
 		scopes = s.cfg.Scopes
 	}
-	scopes = union(w.have, scopes)
-	if len(scopes) > 0 && slices.Contains(t.as.ScopesSupported, "offline_access") {
-		scopes = union(scopes, []string{"offline_access"})
-	}
-	return scopes
+	return union(w.have, scopes)
 }
 
 // show opens a browser and says so, in case none appears.
@@ -249,6 +252,9 @@ func (s *Session) expired(p *signIn) error {
 	err := fmt.Errorf("nobody signed in at %s within %v", quoted(p.target.as.Issuer), s.cfg.LoginTimeout)
 	if mixUp := p.mixUp.Load(); mixUp != nil {
 		err = fmt.Errorf("sign-in at %s: %w", quoted(p.target.as.Issuer), mixUp)
+	}
+	if mixUp := p.mixUp.Load(); mixUp != nil && mixUp.hint != "" {
+		return hint(err, "%s", mixUp.hint)
 	}
 	return hint(err, "the next call or `drawbridge login %s` starts another sign-in", s.cfg.ServerURL)
 }

@@ -18,6 +18,7 @@ import (
 type flakyStore struct {
 	tokenstore.Store
 	failSave, failLoad atomic.Bool
+	failDelete         atomic.Bool
 	lies               atomic.Bool // the write lands and is reported as failed
 }
 
@@ -38,6 +39,13 @@ func (f *flakyStore) Load(ctx context.Context, name tokenstore.Name) (secret.Tex
 		return secret.Text{}, errStore
 	}
 	return f.Store.Load(ctx, name)
+}
+
+func (f *flakyStore) Delete(ctx context.Context, name tokenstore.Name) error {
+	if f.failDelete.Load() {
+		return errStore
+	}
+	return f.Store.Delete(ctx, name)
 }
 
 func newFlakyStage(t *testing.T) (*stage, *flakyStore) {

@@ -17,11 +17,11 @@ type bridge struct {
 }
 
 // bridge starts the binary the way a client's configuration does, with all logging on, and performs the handshake.
-func (l *laptop) bridge(t *testing.T, serverURL string) *bridge {
+func (l *laptop) bridge(t *testing.T, serverURL string, flags ...string) *bridge {
 	t.Helper()
 	b := &bridge{log: &buffer{}}
 	// The bridge outlives the wait for its handshake; it ends with the test at the latest.
-	cmd := l.command(t.Context(), serverURL, "--debug", "--log-file", filepath.Join(l.home, "drawbridge.log"))
+	cmd := l.command(t.Context(), append(flags, serverURL, "--debug", "--log-file", filepath.Join(l.home, "drawbridge.log"))...)
 	cmd.Stderr = b.log
 	client := mcp.NewClient(&mcp.Implementation{Name: "e2e", Version: "1.0.0"}, nil)
 	session, err := client.Connect(within(t), &mcp.CommandTransport{Command: cmd}, nil)

@@ -25,6 +25,13 @@ type wireClient struct {
 	AuthMethod string `json:"auth_method,omitempty"`
 }
 
+type wireIdP struct {
+	Profile string            `json:"profile,omitempty"`
+	Changes []string          `json:"changes,omitempty"`
+	Asked   []string          `json:"asked,omitempty"`
+	Refresh map[string]string `json:"refresh,omitempty"`
+}
+
 type wireCredential struct {
 	envelope
 	ServerURL          string     `json:"server_url"`
@@ -33,6 +40,7 @@ type wireCredential struct {
 	Issuer             string     `json:"issuer,omitempty"`
 	Subject            string     `json:"subject,omitempty"`
 	Client             wireClient `json:"client"`
+	IdP                wireIdP    `json:"idp,omitzero"`
 	TokenEndpoint      string     `json:"token_endpoint,omitempty"`
 	RevocationEndpoint string     `json:"revocation_endpoint,omitempty"`
 	AccessToken        string     `json:"access_token,omitempty"`
@@ -155,6 +163,7 @@ func credentialToWire(c Credential) wireCredential {
 		Issuer:             c.Issuer,
 		Subject:            c.Subject,
 		Client:             clientToWire(c.Client),
+		IdP:                wireIdP(c.IdP),
 		TokenEndpoint:      c.TokenEndpoint,
 		RevocationEndpoint: c.RevocationEndpoint,
 		AccessToken:        c.AccessToken.Reveal(),
@@ -174,6 +183,7 @@ func (w wireCredential) credential() Credential {
 		Issuer:             w.Issuer,
 		Subject:            w.Subject,
 		Client:             w.Client.client(),
+		IdP:                IdP(w.IdP),
 		TokenEndpoint:      w.TokenEndpoint,
 		RevocationEndpoint: w.RevocationEndpoint,
 		AccessToken:        conceal(w.AccessToken),

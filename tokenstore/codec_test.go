@@ -13,12 +13,16 @@ import (
 
 var (
 	fullCredential = Credential{
-		ServerURL:          "https://mcp.example.com/mcp",
-		Profile:            "work",
-		Resource:           "https://mcp.example.com/mcp",
-		Issuer:             "https://login.example.com",
-		Subject:            "ada@example.com",
-		Client:             Client{ID: "client", Secret: secret.New("CANARY-s"), AuthMethod: "client_secret_post"},
+		ServerURL: "https://mcp.example.com/mcp",
+		Profile:   "work",
+		Resource:  "https://mcp.example.com/mcp",
+		Issuer:    "https://login.example.com",
+		Subject:   "ada@example.com",
+		Client:    Client{ID: "client", Secret: secret.New("CANARY-s"), AuthMethod: "client_secret_post"},
+		IdP: IdP{
+			Profile: "entra", Changes: []string{"no resource parameter"}, Asked: []string{"read", "offline_access"},
+			Refresh: map[string]string{"scope": "read offline_access"},
+		},
 		TokenEndpoint:      "https://login.example.com/token",
 		RevocationEndpoint: "https://login.example.com/revoke",
 		AccessToken:        secret.New("CANARY-a"),

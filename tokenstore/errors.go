@@ -16,12 +16,17 @@ func (e *hinted) Unwrap() error { return e.error }
 func (e *hinted) Hint() string { return e.hint }
 
 const (
+	hintFile    = "--token-store file --token-store-key-file PATH (encrypted files)"
 	hintChoices = "choose where tokens live: --token-store memory (this process only), " +
-		"or --token-store file --token-store-key-file PATH (encrypted files)"
+		"--token-store kernel (Linux: until the machine restarts), or " + hintFile
 	hintLocked  = "unlock the keychain (log in to the desktop, or unlock it in its own program); or " + hintChoices
 	hintWaiting = "the keychain may be waiting for you in a window of its own: answer it and try again; or " + hintChoices
-	hintUpgrade = "upgrade this installation of drawbridge, or log out with the newer one"
-	hintSignIn  = "sign in again: a sign-in replaces the record"
+	hintKernel  = "containers often block the kernel keyring: use --token-store memory (this process only), or " + hintFile
+	hintFull    = "the kernel gives the keys of a user about 20,000 bytes in all (/proc/sys/kernel/keys/maxbytes), and one key 32,767: " +
+		"log out where you no longer need it, or use --token-store keychain or file"
+	hintKeyCommand = "run the command of --token-store-key-command yourself and see what it says; it has 30 seconds"
+	hintUpgrade    = "upgrade this installation of drawbridge, or log out with the newer one"
+	hintSignIn     = "sign in again: a sign-in replaces the record"
 )
 
 // unavailable reports that step failed for a reason outside the program.

@@ -14,10 +14,10 @@ import (
 )
 
 // files is the store in encrypted files, one an item, for machines without a keychain. Whoever has both the directory
-// and the key file has the tokens, which is why they are two paths: the key can live on another medium.
+// and the key has the tokens, which is why the key comes from elsewhere: a path of its own, or a command.
 type files struct {
 	dir   string
-	key   sealKey
+	key   *lazyKey
 	locks locks
 	log   *slog.Logger
 }
@@ -28,7 +28,7 @@ const (
 )
 
 func openFiles(o Options) (*files, error) {
-	if o.Dir == "" || o.KeyFile == "" {
+	if o.Dir == "" || o.KeyFile == "" && o.Key == nil {
 		return nil, &hinted{errors.New("file store: it needs a directory and a key file"), "add --token-store-key-file PATH"}
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
@@ -38,18 +38,31 @@ func openFiles(o Options) (*files, error) {
 	if err := errors.Join(makePrivate(o.Dir), makePrivate(lockDir)); err != nil {
 		return nil, fmt.Errorf("file store: %w", err)
 	}
-	if err := checkApart(o.Dir, o.KeyFile); err != nil {
-		return nil, err
-	}
-	key, err := readKeyFile(o.KeyFile)
+	key, err := openKey(o)
 	if err != nil {
 		return nil, err
 	}
 	return &files{dir: o.Dir, key: key, locks: locks{dir: lockDir}, log: o.Log}, nil
 }
 
+// openKey reads the key file now, and asks for any other key later.
+func openKey(o Options) (*lazyKey, error) {
+	if o.Key != nil {
+		return &lazyKey{ask: o.Key}, nil
+	}
+	if err := checkApart(o.Dir, o.KeyFile); err != nil {
+		return nil, err
+	}
+	key, err := readKeyFile(o.KeyFile)
+	return knownKey(key), err
+}
+
 func (f *files) Load(ctx context.Context, name Name) (secret.Text, error) {
 	if err := name.check(); err != nil {
+		return secret.Text{}, err
+	}
+	key, err := f.key.get(ctx)
+	if err != nil {
 		return secret.Text{}, err
 	}
 	unlock, err := f.locks.access(ctx) // Windows cannot replace a file that someone reads
@@ -61,7 +74,7 @@ func (f *files) Load(ctx context.Context, name Name) (secret.Text, error) {
 	if err != nil {
 		return secret.Text{}, err
 	}
-	text, err := f.key.open(name, sealed)
+	text, err := key.open(name, sealed)
 	if err != nil {
 		return secret.Text{}, err
 	}
@@ -72,16 +85,20 @@ func (f *files) Save(ctx context.Context, name Name, item secret.Text) error {
 	if err := checkItem(name, item); err != nil {
 		return err
 	}
+	key, err := f.key.get(ctx)
+	if err != nil {
+		return err
+	}
 	unlock, err := f.locks.access(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := f.checkOwned(name); err != nil {
+	if err := f.checkOwned(name, key); err != nil {
 		return err
 	}
 	f.removeTemps()
-	if err := replaceFile(f.path(name), f.key.seal(name, item.Reveal())); err != nil {
+	if err := replaceFile(f.path(name), key.seal(name, item.Reveal())); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
@@ -91,12 +108,16 @@ func (f *files) Delete(ctx context.Context, name Name) error {
 	if err := name.check(); err != nil {
 		return err
 	}
+	key, err := f.key.get(ctx)
+	if err != nil {
+		return err
+	}
 	unlock, err := f.locks.access(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := f.checkOwned(name); err != nil {
+	if err := f.checkOwned(name, key); err != nil {
 		return err
 	}
 	f.removeTemps()
@@ -145,10 +166,10 @@ func (f *files) read(name Name) ([]byte, error) {
 }
 
 // checkOwned refuses to touch what another key or a newer version sealed. A damaged file may be replaced.
-func (f *files) checkOwned(name Name) error {
+func (f *files) checkOwned(name Name, key sealKey) error {
 	sealed, err := f.read(name)
 	if err == nil {
-		_, err = f.key.open(name, sealed)
+		_, err = key.open(name, sealed)
 	}
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrDamaged) {
 		return nil

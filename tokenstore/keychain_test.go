@@ -45,11 +45,13 @@ func errIf(fail bool) error {
 // the new one; what a fault left is gone after the next save, and nothing at all is left after a delete.
 func TestFaultAtEveryCall(t *testing.T) {
 	small, big, bigger := "small", strings.Repeat("b", 3*smallItem), strings.Repeat("c", 5*smallItem)
+	token, renewed := strings.Repeat("d", 20_000), strings.Repeat("e", 20_000) // with many groups in it
 	const nothing = ""
 	changes := []struct{ before, old, new string }{
 		{nothing, nothing, small}, {nothing, nothing, big}, {nothing, small, big}, {nothing, big, small},
 		{nothing, big, bigger}, {nothing, bigger, big}, {small, big, bigger}, {big, small, bigger},
 		{bigger, small, big}, {nothing, bigger, nothing}, {small, bigger, nothing}, {nothing, small, nothing},
+		{nothing, token, renewed}, {token, small, token},
 	}
 	for _, c := range changes {
 		for kind, fault := range faults {

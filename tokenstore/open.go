@@ -12,7 +12,7 @@ import (
 
 // Options say which store to open. The zero value asks for the keychain.
 type Options struct {
-	// Kind is "keychain", "file" or "memory". If "", it is the keychain.
+	// Kind is "keychain", "kernel", "file" or "memory". If "", it is the keychain.
 	Kind string
 
 	// Dir is the directory of the file store. It is created with mode 0700. Other stores ignore it.
@@ -20,6 +20,11 @@ type Options struct {
 
 	// KeyFile is the key of the file store, made by CreateKeyFile, outside Dir. Other stores ignore it.
 	KeyFile string
+
+	// Key asks for the key of the file store in the place of KeyFile: 32 bytes, or the same as base64 or hexadecimal
+	// digits. It is called when an item is first needed, not more often than it fails, and must end by itself. Other
+	// stores ignore it.
+	Key func() (secret.Text, error)
 
 	// SessionBus is the value that DBUS_SESSION_BUS_ADDRESS has in this process. It tells whether there is a bus; the
 	// D-Bus library reads the variable itself, so another value does not lead to another bus. Only Linux uses it.
@@ -38,12 +43,14 @@ func Open(o Options) (Store, error) {
 	switch o.Kind {
 	case "", "keychain":
 		return store(openKeychain(o))
+	case "kernel":
+		return store(openKernel(o))
 	case "file":
 		return store(openFiles(o))
 	case "memory":
 		return NewMemory(), nil
 	}
-	return nil, &hinted{fmt.Errorf("token store %q is unknown", cut(o.Kind)), "the token stores are keychain, file and memory"}
+	return nil, &hinted{fmt.Errorf("token store %q is unknown", cut(o.Kind)), "the token stores are keychain, kernel, file and memory"}
 }
 
 // store keeps a nil pointer out of the interface.

@@ -1,6 +1,8 @@
 package tokenstore
 
 import (
+	"errors"
+	"runtime"
 	"testing"
 )
 
@@ -18,5 +20,12 @@ func TestOpen(t *testing.T) {
 	s, err := Open(o)
 	if err != nil || s.Location() != keychainLocation {
 		t.Errorf("keychain: %v, error %v", s, err)
+	}
+}
+
+func TestKernelIsForLinux(t *testing.T) {
+	s, err := Open(Options{Kind: "kernel"})
+	if refused := errors.Is(err, ErrUnavailable) && hintOf(err) != ""; refused == (runtime.GOOS == "linux") {
+		t.Errorf("on %s: %v, %v", runtime.GOOS, s, err)
 	}
 }

@@ -30,12 +30,15 @@ type PendingSignIn struct {
 	RedirectURI string
 	State       secret.Text
 	Verifier    secret.Text // PKCE (RFC 7636)
-	Scopes      []string    // asked for
+	Scopes      []string    // asked for, as the server names them
+	IdP         IdP         // what the credential will keep of how it was asked
 	Reason      string
 	Deadline    time.Time
 
 	Presented bool // a tab was opened for it
-	Taken     bool // its answer arrived: the code is being exchanged and is good for no other process
+	Taken     bool // its answer arrived, at TakenAt: nobody need wait for it at the port
+	TakenAt   time.Time
+	Code      secret.Text // the code that arrived; zero when the answer was none
 	Outcome   string
 
 	Opened []time.Time // tabs opened for this server lately, over several sign-ins
@@ -105,10 +108,13 @@ type wirePending struct {
 	State              string      `json:"state,omitempty"`
 	Verifier           string      `json:"verifier,omitempty"`
 	Scopes             []string    `json:"scopes,omitempty"`
+	IdP                wireIdP     `json:"idp,omitzero"`
 	Reason             string      `json:"reason,omitempty"`
 	Deadline           time.Time   `json:"deadline,omitzero"`
 	Presented          bool        `json:"presented,omitempty"`
 	Taken              bool        `json:"taken,omitempty"`
+	TakenAt            time.Time   `json:"taken_at,omitzero"`
+	Code               string      `json:"code,omitempty"`
 	Outcome            string      `json:"outcome,omitempty"`
 	Opened             []time.Time `json:"opened,omitempty"`
 }
@@ -129,8 +135,8 @@ func pendingToWire(p PendingSignIn) wirePending {
 		TokenEndpoint: p.TokenEndpoint, RevocationEndpoint: p.RevocationEndpoint, Client: clientToWire(p.Client),
 		URL: p.URL, Device: wireDevice{p.Device.Code.Reveal(), p.Device.UserCode, p.Device.URI, p.Device.CompleteURI, p.Device.Interval, p.Device.Expiry},
 		RedirectURI: p.RedirectURI, State: p.State.Reveal(), Verifier: p.Verifier.Reveal(),
-		Scopes: p.Scopes, Reason: p.Reason, Deadline: p.Deadline.UTC(),
-		Presented: p.Presented, Taken: p.Taken, Outcome: p.Outcome, Opened: p.Opened,
+		Scopes: p.Scopes, IdP: wireIdP(p.IdP), Reason: p.Reason, Deadline: p.Deadline.UTC(),
+		Presented: p.Presented, Taken: p.Taken, TakenAt: p.TakenAt.UTC(), Code: p.Code.Reveal(), Outcome: p.Outcome, Opened: p.Opened,
 	}
 }
 
@@ -141,7 +147,7 @@ func (w wirePending) pending() PendingSignIn {
 		TokenEndpoint: w.TokenEndpoint, RevocationEndpoint: w.RevocationEndpoint, Client: w.Client.client(),
 		URL: w.URL, Device: Device{conceal(w.Device.Code), w.Device.UserCode, w.Device.URI, w.Device.CompleteURI, w.Device.Interval, w.Device.Expiry},
 		RedirectURI: w.RedirectURI, State: conceal(w.State), Verifier: conceal(w.Verifier),
-		Scopes: w.Scopes, Reason: w.Reason, Deadline: w.Deadline.UTC(),
-		Presented: w.Presented, Taken: w.Taken, Outcome: w.Outcome, Opened: w.Opened,
+		Scopes: w.Scopes, IdP: IdP(w.IdP), Reason: w.Reason, Deadline: w.Deadline.UTC(),
+		Presented: w.Presented, Taken: w.Taken, TakenAt: w.TakenAt.UTC(), Code: conceal(w.Code), Outcome: w.Outcome, Opened: w.Opened,
 	}
 }

@@ -16,6 +16,7 @@ type Credential struct {
 	Subject   string // who signed in, as far as the sign-in disclosed it; "" when it did not
 
 	Client Client
+	IdP    IdP
 
 	TokenEndpoint      string
 	RevocationEndpoint string // "" when the issuer has none
@@ -26,6 +27,14 @@ type Credential struct {
 	Scopes       []string    // granted
 	IssuedAt     time.Time
 	Expiry       time.Time // zero when unknown
+}
+
+// IdP is how the issuer wants to be spoken to, so that a refresh does what the sign-in found out.
+type IdP struct {
+	Profile string            // profile that was recognised; "" in a record that is older than profiles
+	Changes []string          // what differs from the specifications, in words for people
+	Asked   []string          // scopes the sign-in asked for; Credential.Scopes are those it got
+	Refresh map[string]string // parameters that a refresh sends beside those of RFC 6749 section 6
 }
 
 // Client is an OAuth client identity at one issuer.

@@ -5,6 +5,7 @@
 // from what the user typed (server URL and profile) or from the issuer, so that a start needs no discovery.
 //
 //	Store ─┬─ keychain   OS keychain, records in chunks, a deadline on every call
+//	       ├─ kernel     Linux kernel keyring: memory until the machine restarts; the user picks it
 //	       ├─ file       encrypted files, for machines without a keychain; the user picks it
 //	       └─ memory     this process only
 //
@@ -45,13 +46,16 @@ var ErrDamaged = errors.New("the stored record is damaged")
 // ErrNewer means that a newer version of the program wrote the item. It is intact and must not be replaced.
 var ErrNewer = errors.New("the stored record was written by a newer version")
 
+// ErrFull means that the store works and has no room for the item; what was there before is still there.
+var ErrFull = errors.New("the token store has no room for the record")
+
 // Store keeps named secrets. It is safe for concurrent use, and several processes may use the same one.
 // Errors may carry a Hint() string that says what the user can do.
 type Store interface {
 	// Load returns the item, or ErrNotFound, ErrDamaged or ErrNewer.
 	Load(ctx context.Context, name Name) (secret.Text, error)
 	// Save writes the item, which is UTF-8 of at most 1 MiB, whole or not at all: a crash leaves the old text or the
-	// new one. Once it has begun it ignores ctx.
+	// new one. Once it has begun it ignores ctx. Only the kernel keyring has less room and returns ErrFull.
 	Save(ctx context.Context, name Name, item secret.Text) error
 	// Delete removes the item with every chunk of it. A missing item is not an error.
 	Delete(ctx context.Context, name Name) error

@@ -29,6 +29,7 @@ import (
 //	world [flags]          start an identity provider and a server; sets URL, ISSUER and BROKEN
 //	deactivate USER        IT deactivates the person
 //	revoke USER            IT ends the person's sign-ins
+//	close-idp              the identity provider goes away
 //	expire                 access tokens issued so far expire
 //	tabs N                 fail unless N browser tabs were opened so far
 //	failure ID KIND [RE]   fail unless the last standard output answers the request with an error of this kind, a cause
@@ -45,8 +46,8 @@ func TestScript(t *testing.T) {
 		Dir: filepath.Join("testdata", "script"), RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"world": startWorld, "deactivate": deactivate, "revoke": revoke, "expire": expire, "tabs": wantTabs, "failure": wantFailure,
-			"exits": exits, "usage": wantUsage, "mode": wantMode, "empty": wantEmpty,
+			"world": startWorld, "deactivate": deactivate, "revoke": revoke, "close-idp": closeIdP, "expire": expire, "tabs": wantTabs,
+			"failure": wantFailure, "exits": exits, "usage": wantUsage, "mode": wantMode, "empty": wantEmpty,
 		},
 	})
 }
@@ -117,7 +118,7 @@ func checkStreams(argv []byte, stdout string) error {
 }
 
 func isBridge(args []string) bool {
-	other := []string{"login", "logout", "status", "version", "demo", "help", "--help", "-h", "completion"}
+	other := []string{"login", "logout", "status", "version", "demo", "client-metadata", "help", "--help", "-h", "completion"}
 	return !slices.ContainsFunc(args, func(arg string) bool { return slices.Contains(other, arg) })
 }
 
@@ -144,6 +145,7 @@ func startWorld(ts *testscript.TestScript, neg bool, args []string) {
 	flags.BoolVar(&cfg.Server.Open, "open", false, "no sign-in")
 	key := flags.String("key", "", "header that carries an API key, which is put into $KEY")
 	registration := flags.Bool("registration", true, "dynamic client registration")
+	revocation := flags.Bool("revocation", true, "revocation of tokens")
 	client := flags.String("client", "", "id of a pre-registered client")
 	clientSecret := flags.String("client-secret", "", "its secret")
 	if err := flags.Parse(args); err != nil || neg || s.world != nil {
@@ -161,7 +163,7 @@ func startWorld(ts *testscript.TestScript, neg bool, args []string) {
 	var err error
 	s.world, err = demo.Start(context.Background(), cfg)
 	ts.Check(err)
-	s.world.IdP.SetFaults(demo.Faults{NoRegistration: !*registration})
+	s.world.IdP.SetFaults(demo.Faults{NoRegistration: !*registration, NoRevocation: !*revocation})
 	ts.Setenv("URL", s.world.URL())
 	ts.Setenv("ISSUER", s.world.Issuer())
 	ts.Setenv("BROKEN", s.world.Server.BrokenURL(""))
@@ -174,6 +176,8 @@ func deactivate(ts *testscript.TestScript, _ bool, args []string) {
 func revoke(ts *testscript.TestScript, _ bool, args []string) {
 	sceneOf(ts).world.IdP.RevokeUser(args[0])
 }
+
+func closeIdP(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(sceneOf(ts).world.IdP.Close()) }
 
 func expire(ts *testscript.TestScript, _ bool, _ []string) { sceneOf(ts).clock.expire() }
 

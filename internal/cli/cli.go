@@ -38,11 +38,12 @@ func (e Env) getenv(name string) string {
 
 // Exit codes. Scripts may rely on them.
 const (
-	exitOK      = 0
-	exitError   = 1 // something went wrong
-	exitUsage   = 2 // the command line is wrong
-	exitSignIn  = 4 // a person has to sign in first
-	exitStopped = 130
+	exitOK          = 0
+	exitError       = 1 // something went wrong
+	exitUsage       = 2 // the command line is wrong
+	exitUnconfirmed = 3 // signed out here, and the identity provider did not confirm it
+	exitSignIn      = 4 // a person has to sign in first
+	exitStopped     = 130
 )
 
 // Main runs one command and returns the exit code. ctx ends on a signal.
@@ -94,6 +95,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, errNotSignedIn):
 		return exitSignIn
+	case errors.Is(err, errNotConfirmed):
+		return exitUnconfirmed
 	}
 	return exitError
 }
@@ -128,7 +131,7 @@ identity provider in the browser, keeps the tokens in the system's keychain and 
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	opts.register(root.PersistentFlags())
-	root.AddCommand(newRun(env, opts), newLogin(env, opts), newLogout(env, opts), newStatus(env, opts), newDemo(env), newVersion(env))
+	root.AddCommand(newRun(env, opts), newLogin(env, opts), newLogout(env, opts), newStatus(env, opts), newDemo(env), newClientMetadata(env, opts), newVersion(env))
 	return root
 }
 

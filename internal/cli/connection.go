@@ -57,12 +57,17 @@ func (c *connection) authorize(env Env, o *options, open func(*slog.Logger) (tok
 	if err != nil {
 		return err
 	}
+	params, err := o.idp.params()
+	if err != nil {
+		return err
+	}
 	if c.store, err = open(c.log); err != nil {
 		return err
 	}
 	c.session, err = auth.New(auth.Config{
 		ServerURL: c.url, Profile: o.profile, Store: c.store, HTTP: c.http,
 		Client: client, Issuer: o.issuer, Scopes: o.scopes, Callback: o.callback,
+		Resource: o.idp.resource, AuthorizeParams: params, TrustIssuer: o.idp.trustIssuer, AssumePKCE: o.idp.assumePKCE,
 		AllowHTTP: o.allowHTTP, LoginTimeout: o.loginTimeout,
 		Open: o.opener(env), SSH: sshTarget(env), Notice: notice(env), Log: c.log,
 	})
@@ -117,10 +122,16 @@ func (o *options) storeOptions(env Env) (tokenstore.Options, error) {
 	s := tokenstore.Options{
 		Kind:       firstOf(o.tokenStore, env.getenv("DRAWBRIDGE_TOKEN_STORE"), "keychain"),
 		Dir:        firstOf(o.tokenStoreDir, env.getenv("DRAWBRIDGE_TOKEN_STORE_DIR")),
-		KeyFile:    firstOf(o.tokenStoreKeyFile, env.getenv("DRAWBRIDGE_TOKEN_STORE_KEY_FILE")),
 		SessionBus: env.getenv("DBUS_SESSION_BUS_ADDRESS"),
 	}
-	if s.Kind == "file" && s.Dir == "" {
+	if s.Kind != "file" {
+		return s, nil
+	}
+	var err error
+	if s.KeyFile, s.Key, err = o.storeKey(env); err != nil {
+		return s, err
+	}
+	if s.Dir == "" {
 		config, err := os.UserConfigDir()
 		if err != nil {
 			return s, hinted{fmt.Errorf("file store: %w", err), "name a directory with --token-store-dir"}
@@ -128,6 +139,22 @@ func (o *options) storeOptions(env Env) (tokenstore.Options, error) {
 		s.Dir = filepath.Join(config, "drawbridge", "tokens")
 	}
 	return s, nil
+}
+
+// storeKey says where the key of the file store comes from: a flag, else a variable.
+func (o *options) storeKey(env Env) (file string, ask func() (secret.Text, error), err error) {
+	file, command := o.tokenStoreKeyFile, o.tokenStoreKeyCommand
+	if file == "" && command == "" {
+		file, command = env.getenv("DRAWBRIDGE_TOKEN_STORE_KEY_FILE"), env.getenv("DRAWBRIDGE_TOKEN_STORE_KEY_COMMAND")
+	}
+	switch {
+	case file != "" && command != "":
+		return "", nil, usageError{hinted{errors.New("the key of the file store comes either from a file or from a command"),
+			"leave out --token-store-key-file or --token-store-key-command, or the variables of these names"}}
+	case command != "":
+		ask, err = keyCommand(env, command)
+	}
+	return file, ask, err
 }
 
 func firstOf(values ...string) string {

@@ -80,7 +80,7 @@ func (o *options) prepareStore(env Env) error {
 	switch {
 	case s.Kind == "memory":
 		return usageError{hinted{errors.New("login: the memory store forgets the sign-in when this command ends"),
-			"use --token-store keychain or file; the bridge itself can sign in with the memory store"}}
+			"use --token-store keychain, kernel or file; the bridge itself can sign in with the memory store"}}
 	case s.Kind == "file" && s.KeyFile != "" && missing(s.KeyFile) && missing(s.Dir):
 		if err := tokenstore.CreateKeyFile(s.KeyFile); err != nil {
 			return fmt.Errorf("create the key of the file store: %w", err)

@@ -18,6 +18,7 @@ type options struct {
 	clientID, clientMetadataURL       string
 	clientSecretFile, clientSecretEnv string
 	issuer                            string
+	idp                               idpOptions
 	scopes                            []string
 	callback                          auth.CallbackConfig
 	loginTimeout                      time.Duration
@@ -26,7 +27,7 @@ type options struct {
 	headers   []string
 	allowHTTP bool
 
-	tokenStore, tokenStoreDir, tokenStoreKeyFile string
+	tokenStore, tokenStoreDir, tokenStoreKeyFile, tokenStoreKeyCommand string
 
 	debug   bool
 	logFile string
@@ -40,6 +41,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.StringVar(&o.clientMetadataURL, "client-metadata-url", "", "https URL of a client id metadata document, used as client id")
 	f.StringVar(&o.issuer, "issuer", "", "accept only this authorization server (its issuer URL)")
 	f.StringSliceVar(&o.scopes, "scope", nil, "ask for this scope instead of what the server names (repeatable)")
+	o.idp.register(f)
 	f.StringVar(&o.callback.Host, "callback-host", "", "host of the redirect URI: 127.0.0.1, localhost or ::1 (default "+auth.DefaultCallbackHost+")")
 	f.IntVar(&o.callback.Port, "callback-port", 0, fmt.Sprintf("port of the redirect URI (default %d for a given client id, else a free one)", auth.DefaultCallbackPort))
 	f.StringVar(&o.callback.Path, "callback-path", "", "path of the redirect URI (default "+auth.DefaultCallbackPath+")")
@@ -47,9 +49,10 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.noBrowser, "no-browser", false, "print the sign-in address instead of opening a browser")
 	f.StringArrayVar(&o.headers, "header", nil, `header for the MCP server, "Name: value"; ${VAR} is taken from the environment (repeatable)`)
 	f.BoolVar(&o.allowHTTP, "allow-http", false, "accept an MCP server URL with plain http beyond this machine")
-	f.StringVar(&o.tokenStore, "token-store", "", "where tokens live: keychain, file or memory (default: DRAWBRIDGE_TOKEN_STORE, else keychain)")
+	f.StringVar(&o.tokenStore, "token-store", "", "where tokens live: keychain, kernel, file or memory (default: DRAWBRIDGE_TOKEN_STORE, else keychain)")
 	f.StringVar(&o.tokenStoreDir, "token-store-dir", "", "directory of the file store (default: DRAWBRIDGE_TOKEN_STORE_DIR, else in your configuration directory)")
 	f.StringVar(&o.tokenStoreKeyFile, "token-store-key-file", "", "key of the file store (default: DRAWBRIDGE_TOKEN_STORE_KEY_FILE)")
+	f.StringVar(&o.tokenStoreKeyCommand, "token-store-key-command", "", "command that prints the key of the file store (default: DRAWBRIDGE_TOKEN_STORE_KEY_COMMAND)")
 	f.BoolVar(&o.debug, "debug", false, "write a log to standard error; it never holds a secret")
 	f.StringVar(&o.logFile, "log-file", "", "write the log to this file, as JSON lines")
 }

@@ -41,6 +41,8 @@ type signInStatus struct {
 	Account     string     `json:"account,omitempty"` // absent where the sign-in did not disclose it
 	Issuer      string     `json:"issuer,omitempty"`
 	ClientID    string     `json:"client_id,omitempty"`
+	IdP         string     `json:"idp,omitempty"`         // profile that the identity provider was recognised as
+	IdPChanges  []string   `json:"idp_changes,omitempty"` // in what it differs from the specifications
 	Scopes      []string   `json:"scopes,omitempty"`
 	ExpiresAt   *time.Time `json:"expires_at,omitempty"` // of the access token; absent where unknown
 	Refreshable bool       `json:"refreshable"`
@@ -118,7 +120,7 @@ func allStatus(ctx context.Context, store tokenstore.Store) ([]signInStatus, err
 func statusOf(c tokenstore.Credential, store tokenstore.Store) signInStatus {
 	s := signInStatus{
 		Server: c.ServerURL, Profile: c.Profile, SignedIn: true, Account: c.Subject, Issuer: c.Issuer, ClientID: c.Client.ID,
-		Scopes: c.Scopes, Refreshable: !c.RefreshToken.IsZero(), Store: store.Location(),
+		IdP: c.IdP.Profile, IdPChanges: c.IdP.Changes, Scopes: c.Scopes, Refreshable: !c.RefreshToken.IsZero(), Store: store.Location(),
 	}
 	if !c.Expiry.IsZero() {
 		s.ExpiresAt = &c.Expiry
@@ -154,6 +156,9 @@ func printDetail(env Env, s signInStatus) error {
 	if s.SignedIn {
 		line("account", orDash(s.Account, "not disclosed"))
 		line("issuer", s.Issuer)
+		if s.IdP != "" {
+			line("idp", strings.Join(append([]string{s.IdP}, s.IdPChanges...), "; "))
+		}
 		line("client", s.ClientID)
 		line("scopes", orDash(strings.Join(s.Scopes, " "), "-"))
 		line("token", s.expiry())

@@ -22,6 +22,8 @@ type Client struct {
 	GrantTypes []string
 	// Scopes limit what it may ask for. If nil, every scope.
 	Scopes []string
+
+	management secret.Text // registration access token (RFC 7592 §3); zero for clients that did not register themselves
 }
 
 func (s *state) addClient(c Client) {

@@ -28,6 +28,10 @@ type Faults struct {
 	RegistrationError string
 	// NoRegistration removes dynamic registration: not in the metadata, 404.
 	NoRegistration bool
+	// NoManagement gives registrations without a way to delete them (RFC 7592).
+	NoManagement bool
+	// NoRevocation leaves revocation_endpoint out of the metadata, as Entra ID does.
+	NoRevocation bool
 	// NoClientDocuments removes client id metadata documents: not in the metadata, and such a client is unknown.
 	NoClientDocuments bool
 
@@ -69,6 +73,8 @@ type Counts struct {
 	Reuses int
 	// Registrations is the number of clients registered dynamically.
 	Registrations int
+	// Deregistrations is the number of clients deleted by themselves (RFC 7592).
+	Deregistrations int
 	// Revocations is the number of tokens ended at the revocation endpoint.
 	Revocations int
 }

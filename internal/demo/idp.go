@@ -178,6 +178,7 @@ func (p *IdP) handler() http.Handler {
 	mux.HandleFunc("GET "+p.path+"/style.css", p.pages.style)
 	mux.HandleFunc("POST "+p.path+"/token", p.token)
 	mux.HandleFunc("POST "+p.path+"/register", p.register)
+	mux.HandleFunc("DELETE "+p.path+"/register/{client}", p.deregister)
 	mux.HandleFunc("POST "+p.path+"/revoke", p.revoke)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var intercept func(http.ResponseWriter, *http.Request) bool

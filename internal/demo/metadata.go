@@ -65,6 +65,9 @@ func (m *authServerMetadata) misstate(f Faults) {
 	if f.NoRegistration {
 		m.RegistrationEndpoint = ""
 	}
+	if f.NoRevocation {
+		m.RevocationEndpoint = ""
+	}
 }
 
 // jwks publishes the signing key (RFC 7517 §5).

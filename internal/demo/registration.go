@@ -21,6 +21,8 @@ type registered struct {
 	ClientIDIssuedAt      int64  `json:"client_id_issued_at"`
 	ClientSecret          string `json:"client_secret,omitempty"`
 	ClientSecretExpiresAt *int   `json:"client_secret_expires_at,omitempty"` // 0 is never
+	ManagementURI         string `json:"registration_client_uri,omitempty"`
+	ManagementToken       string `json:"registration_access_token,omitempty"`
 }
 
 // register is the dynamic registration endpoint (RFC 7591 §3).
@@ -127,9 +129,31 @@ func (p *IdP) addRegistration(m oauthex.ClientRegistrationMetadata) registered {
 			answer.ClientSecret, answer.ClientSecretExpiresAt = s.newSecret("secret"), new(int)
 			c.Secret = secret.New(answer.ClientSecret)
 		}
+		if !s.faults.NoManagement {
+			answer.ManagementURI, answer.ManagementToken = p.issuer+"/register/"+c.ID, s.newSecret("management")
+			c.management = secret.New(answer.ManagementToken)
+		}
 		s.addClient(c)
 		s.counts.Registrations++
 	})
 	p.log.Info("registered a client", "client", c.ID)
 	return answer
+}
+
+// deregister deletes a client that registered itself (RFC 7592 §2.3).
+func (p *IdP) deregister(w http.ResponseWriter, r *http.Request) {
+	given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	id, deleted := r.PathValue("client"), false
+	p.update(func(s *state) {
+		c, known := s.clients[id]
+		if deleted = known && !c.management.IsZero() && c.management.Equal(secret.New(given)); deleted {
+			delete(s.clients, id)
+			s.counts.Deregistrations++
+		}
+	})
+	if !deleted {
+		(&refusal{Status: http.StatusUnauthorized, Code: "invalid_token"}).write(w)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
