@@ -116,10 +116,7 @@ database={type="sqlite3" path=%[4]q};
 // plugin configures OpenID Connect with tokens for one resource.
 func (g *glewlwyd) plugin(t *testing.T, resource string) map[string]any {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := paddedKey(t)
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
@@ -144,6 +141,25 @@ func (g *glewlwyd) plugin(t *testing.T, resource string) map[string]any {
 		"introspection-revocation-allowed": true, "introspection-revocation-allow-target-client": true, "introspection-revocation-auth-scope": []string{},
 		"resource-allowed": true, "resource-scope": map[string]any{scope: []string{resource}}, "subject-type": "public",
 	}}
+}
+
+// paddedKey makes a key whose coordinates begin with another byte than zero: glewlwyd 2.7 leaves leading zeros out of its
+// JWKS (RFC 7518 section 6.2.1.2 wants all 32 bytes), and then nobody can read the key.
+func paddedKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	for {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		point, err := key.PublicKey.Bytes() // 4, then both coordinates
+		if err != nil {
+			t.Fatal(err)
+		}
+		if point[1] != 0 && point[33] != 0 {
+			return key
+		}
+	}
 }
 
 // serve makes the resource known of a server that trusts this issuer.
