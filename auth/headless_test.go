@@ -211,6 +211,29 @@ func TestDeviceRefusedLeavesTheBrowser(t *testing.T) {
 	}
 }
 
+// TestDeviceGrantNotForDynamicClients: a server that has the device grant but registers no client for it is signed in to
+// in the browser's way.
+func TestDeviceGrantNotForDynamicClients(t *testing.T) {
+	w := newDeviceWorld(t, deviceToken)
+	w.on("/register", func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || strings.Contains(string(body), deviceGrant) {
+			answerOAuthError("invalid_client_metadata")(rw, r)
+			return
+		}
+		answerJSON(object{"client_id": "c1"})(rw, r)
+	})
+	w.on("/device", answerOAuthError("unauthorized_client"))
+	s := w.session(t, tokenstore.NewMemory(), &diary{})
+	p, err := s.askUnprompted(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.public().Device.UserCode != "" || p.url == "" {
+		t.Errorf("the sign-in is %+v", p.public())
+	}
+}
+
 func TestNextPoll(t *testing.T) {
 	refusal := func(code string, status int) error { return &OAuthError{code, "", status} }
 	for _, c := range []struct {

@@ -114,6 +114,11 @@ func (s *Session) registerAnew(ctx context.Context, as serverMetadata) (tokensto
 		return tokenstore.Client{}, nil, err
 	}
 	reg, err := s.fetch.register(ctx, as, at.uri, s.cfg.Issuer != "")
+	if errors.As(err, new(*OAuthError)) && as.offersDevice() {
+		// Some servers have the device grant and let no dynamic client ask for it. The browser's way needs it not.
+		as.DeviceEndpoint = ""
+		reg, err = s.fetch.register(ctx, as, at.uri, s.cfg.Issuer != "")
+	}
 	if err == nil && !reg.SecretExpiry.IsZero() && !s.cfg.Now().Before(reg.SecretExpiry) {
 		err = hint(fmt.Errorf("register client at %s: the client secret that came has expired already", quoted(as.RegistrationEndpoint)),
 			"check this machine's clock; if it is right, the identity provider's is not")

@@ -22,8 +22,8 @@ func (f *fetcher) revoke(ctx context.Context, c tokenstore.Credential, client to
 		return errNoRevocation
 	}
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {kind}}
-	// The place was judged when the sign-in accepted it.
-	a, err := f.postForm(ctx, "revocation endpoint", c.RevocationEndpoint, client, form, true)
+	// The sign-in connected to the token endpoint, so its host was judged; another host is judged now.
+	a, err := f.postForm(ctx, "revocation endpoint", c.RevocationEndpoint, client, form, sameHost(c.RevocationEndpoint, c.TokenEndpoint))
 	if err != nil {
 		return err
 	}
@@ -37,6 +37,12 @@ func (f *fetcher) revoke(ctx context.Context, c tokenstore.Credential, client to
 		return fmt.Errorf("revocation endpoint %s: %w", quoted(c.RevocationEndpoint), err)
 	}
 	return nil
+}
+
+func sameHost(a, b string) bool {
+	u, errA := url.Parse(a)
+	v, errB := url.Parse(b)
+	return errA == nil && errB == nil && u.Host != "" && u.Host == v.Host
 }
 
 // deregister deletes a dynamic registration (RFC 7592 section 2.3). A nil error means that the issuer confirmed it.

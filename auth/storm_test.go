@@ -85,7 +85,6 @@ type stormWorker struct {
 	cmd    *exec.Cmd
 	stdin  io.Closer
 	exited chan struct{}
-	once   sync.Once // kill
 }
 
 func newStorm(t *testing.T) *storm {
