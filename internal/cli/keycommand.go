@@ -61,21 +61,21 @@ func (b *bounded) Write(p []byte) (int, error) {
 func splitCommand(line string) ([]string, error) {
 	var args []string
 	var word strings.Builder
-	quote, begun := rune(0), false
-	for _, r := range line {
+	quote, begun := byte(0), false
+	for _, b := range []byte(line) { // bytes, as a path need not be UTF-8
 		switch {
-		case quote != 0 && r == quote:
+		case quote != 0 && b == quote:
 			quote = 0
-		case quote == 0 && (r == '"' || r == '\''):
-			quote, begun = r, true
-		case quote == 0 && strings.ContainsRune(" \t\r\n", r):
+		case quote == 0 && (b == '"' || b == '\''):
+			quote, begun = b, true
+		case quote == 0 && strings.IndexByte(" \t\r\n", b) >= 0:
 			if begun {
 				args = append(args, word.String())
 			}
 			word.Reset()
 			begun = false
 		default:
-			word.WriteRune(r)
+			word.WriteByte(b)
 			begun = true
 		}
 	}

@@ -14,6 +14,7 @@ func TestSplitCommand(t *testing.T) {
 		`"C:\Program Files\op.exe" read 'op://a b/c'`: {`C:\Program Files\op.exe`, "read", "op://a b/c"},
 		`a "" b`:      {"a", "", "b"},
 		`a b"c d"'e'`: {"a", "bc de"},
+		"a \xcc\xcc":  {"a", "\xcc\xcc"},
 		`a "it's"`:    {"a", "it's"},
 		`$(id) ; a|b`: {"$(id)", ";", "a|b"},
 		"":            nil,
@@ -32,7 +33,7 @@ func FuzzSplitCommand(f *testing.F) {
 	f.Add(`a "b c" 'd'`)
 	f.Fuzz(func(t *testing.T, line string) {
 		args, err := splitCommand(line)
-		if err == nil && (len(args) == 0 || len(strings.Join(args, "")) > len(strings.ToValidUTF8(line, "\ufffd"))) {
+		if err == nil && (len(args) == 0 || len(strings.Join(args, "")) > len(line)) {
 			t.Errorf("%q gives %q", line, args)
 		}
 	})
