@@ -122,6 +122,22 @@ func TestAnsweredHere(t *testing.T) {
 	c.wantError("2", "invalid_request")
 }
 
+// TestNotificationsHoldUpNoPing: however many notifications wait for a silent server, pings are answered.
+func TestNotificationsHoldUpNoPing(t *testing.T) {
+	s := &server{handle: func(w http.ResponseWriter, r *http.Request, rpc, body string) { <-r.Context().Done() }}
+	c := start(t, serve(t, s))
+	c.send(initialize)
+	c.want(initResult)
+	c.send(initialized)
+	for range 200 {
+		c.send(`{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}`)
+	}
+	c.send(`{"jsonrpc":"2.0","id":"p","method":"ping"}`)
+	c.want(`{"jsonrpc":"2.0","id":"p","result":{}}`)
+	c.signal()
+	<-c.ended
+}
+
 func TestMalformedInput(t *testing.T) {
 	c := start(t, serve(t, &server{}))
 	tests := []struct{ in, id, kind string }{

@@ -7,8 +7,8 @@ import (
 	"drawbridge/bridge/envelope"
 )
 
-// take handles one line of the client. It runs in the reader's goroutine and must not wait for anything but room in
-// the queue of notifications.
+// take handles one line of the client. It runs in the reader's goroutine and must not wait
+// for anything.
 func (p *pump) take(line []byte) {
 	if envelope.IsBatch(line) {
 		p.takeBatch(line)

@@ -60,6 +60,9 @@ func TestBadServers(t *testing.T) {
 		{"too large an event", "too_long", "longer than", "", func(w http.ResponseWriter, r *http.Request) {
 			events(w)("data: " + strings.Repeat("x", 200_000))
 		}},
+		{"notification instead of an answer", "not_mcp", "notifications/x", "MCP endpoint", func(w http.ResponseWriter, r *http.Request) {
+			answerJSON(w, `{"jsonrpc":"2.0","method":"notifications/x"}`)
+		}},
 		{"event without JSON", "bad_json", "where a value should be", "operator", func(w http.ResponseWriter, r *http.Request) { events(w)("data: hello") }},
 	}
 	for _, tt := range tests {
@@ -76,6 +79,9 @@ func TestBadServers(t *testing.T) {
 			c.send(initialize)
 			c.want(initResult)
 			c.send(initialized, fmt.Sprintf(unknownCall, "1"))
+			if tt.name == "notification instead of an answer" {
+				c.want(`{"jsonrpc":"2.0","method":"notifications/x"}`)
+			}
 			check(t, c, "1", tt.kind, tt.cause, tt.hint)
 			c.finish()
 

@@ -18,12 +18,17 @@ type note struct {
 	then func() // what follows when it was posted; may be nil
 }
 
-// queueNote hands m to postNotes. It waits while the queue is full, so that a flood costs no memory.
+// queueNote hands m to postNotes. It must not wait, because it runs in the reader's goroutine, which answers pings and
+// sees the end of input: what comes while the queue is full is dropped and logged.
 func (p *pump) queueNote(m envelope.Message, then func()) {
 	p.posting.Add(1)
 	select {
 	case p.notes <- note{m.Raw, then}:
-	case <-p.life.Done():
+	default:
+		p.cfg.Log.Warn("message lost", "what", "notification", "error", "too many wait for the server")
+		if then != nil {
+			then()
+		}
 		p.posting.Done()
 	}
 }

@@ -97,7 +97,13 @@ func (p *pump) receive(c *call, h *handshake, resp *http.Response) error {
 	if err != nil {
 		return err
 	}
-	return p.deliver(body, c)
+	if err := p.deliver(body, c); err != nil {
+		return err
+	}
+	if p.calls.find(c.ID) == c {
+		return p.contentFault(resp, body) // JSON-RPC, but no answer to c: c would wait for ever
+	}
+	return nil
 }
 
 func isEventStream(resp *http.Response) bool {
