@@ -74,6 +74,11 @@ type Config struct {
 	// Notice receives lines for the human. If nil, they are discarded.
 	Notice func(line string)
 
+	// Forgotten is told that the sign-in that this session held has ended: the identity provider refused it, or somebody
+	// logged out, here or in another process. Whatever else is kept of that person at that server is to go. It may be
+	// called from any goroutine, and under locks: it must be quick and must not call the session. If nil, nobody is told.
+	Forgotten func(serverURL, profile, subject string)
+
 	// Log receives diagnostics, never a secret. If nil, they are discarded.
 	Log *slog.Logger
 
@@ -212,6 +217,9 @@ func (c *Config) fill(server *url.URL) {
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	if c.Notice == nil {
 		c.Notice = func(string) {}
+	}
+	if c.Forgotten == nil {
+		c.Forgotten = func(string, string, string) {}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -88,15 +88,20 @@ func (s *Session) adopt(c tokenstore.Credential, renewed bool) held {
 	return h
 }
 
-// drop forgets the credential in memory. reason says why a human will be needed.
+// drop forgets the credential in memory, which the store no longer has. reason says why a human will be needed.
 func (s *Session) drop(reason string) {
+	var old tokenstore.Credential
 	s.update(func(st *state) {
+		old = st.held.credential
 		st.held = held{loaded: true, generation: st.held.generation + 1}
 		st.unsaved = nil
 		if reason != "" {
 			st.reason = reason
 		}
 	})
+	if !old.AccessToken.IsZero() {
+		s.cfg.Forgotten(old.ServerURL, old.Profile, old.Subject)
+	}
 }
 
 // share runs f once for all callers that ask for key at the same time. A caller whose ctx ends leaves; f goes on for

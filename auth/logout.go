@@ -29,6 +29,9 @@ type Logout struct {
 	// Client is the configured client. Its secret takes the place of the stored one for sign-ins of the same client.
 	Client ClientIdentity
 
+	// Forgotten is told of each sign-in that is gone from the store, as Config.Forgotten is. If nil, nobody is told.
+	Forgotten func(serverURL, profile, subject string)
+
 	// Log receives diagnostics, never a secret. If nil, they are discarded.
 	Log *slog.Logger
 
@@ -125,6 +128,9 @@ func (l Logout) take(ctx context.Context, name tokenstore.Name) ending {
 		return e
 	}
 	err = l.Store.Delete(ctx, name)
+	if err == nil && l.Forgotten != nil && e.credential.ServerURL != "" {
+		l.Forgotten(c.ServerURL, c.Profile, c.Subject)
+	}
 	if err == nil && lockErr != nil {
 		err = fmt.Errorf("deleted, but a refresh under way may store another token: %w", lockErr)
 	}
