@@ -23,11 +23,12 @@ var rules = map[string]func([]file) []string{
 var layers = map[string][]string{
 	"":                     {},
 	"cmd/drawbridge":       {"internal/cli"},
-	"cmd/drawbridge-guard": {"auth/guard"},
+	"cmd/drawbridge-guard": {"auth/guard", "internal/secret"},
 	"internal/cli":         {"bridge", "auth", "auth/guard", "tokenstore", "internal/demo", "internal/secret"},
-	"bridge":               {},
+	"bridge":               {"bridge/envelope"},
+	"bridge/envelope":      {},
 	"auth":                 {"tokenstore", "internal/secret"},
-	"auth/guard":           {"internal/secret"},
+	"auth/guard":           {"bridge/envelope", "internal/secret"}, // what a message asks for is read in one place
 	"tokenstore":           {"internal/secret"},
 	"internal/demo":        {"internal/secret"},
 	"internal/secret":      {},

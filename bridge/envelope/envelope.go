@@ -191,6 +191,20 @@ func Member(object []byte, name string) ([]byte, bool) {
 	return out, err == nil && out != nil
 }
 
+// Members calls member with each member of an object, in order and as often as a name stands there. It fails if object
+// is not one JSON object.
+func Members(object []byte, member func(name string, value []byte)) error {
+	s := scanner{b: object}
+	s.space()
+	if s.peek() != '{' {
+		return notObject(object)
+	}
+	if err := s.object(func(key, value []byte) { member(unquote(key), value) }); err != nil {
+		return err
+	}
+	return s.end()
+}
+
 // StringMember returns the value of an object's member if it is a string, else "".
 func StringMember(object []byte, name string) string {
 	value, _ := Member(object, name)

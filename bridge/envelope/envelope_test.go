@@ -119,6 +119,22 @@ func TestMember(t *testing.T) {
 	}
 }
 
+func TestMembers(t *testing.T) {
+	var got []string
+	err := envelope.Members([]byte(` {"a":1, "b":[2],"\u0061":"x"} `), func(name string, value []byte) {
+		got = append(got, name+"="+string(value))
+	})
+	if diff := cmp.Diff([]string{"a=1", "b=[2]", `a="x"`}, got); diff != "" || err != nil {
+		t.Errorf("members (-want +got), %v:\n%s", err, diff)
+	}
+	for in, notMessage := range map[string]bool{`[]`: true, `"x"`: true, `{"a":1`: false, `{} {}`: false, ``: false} {
+		err := envelope.Members([]byte(in), func(string, []byte) {})
+		if err == nil || errors.Is(err, envelope.ErrNotMessage) != notMessage {
+			t.Errorf("Members(%s) = %v, ErrNotMessage wanted: %v", in, err, notMessage)
+		}
+	}
+}
+
 func TestOneLine(t *testing.T) {
 	in := []byte("{\r\n \"a\": 1,\n\n\"b\":2\r}\n")
 	if got := envelope.OneLine(in); bytes.ContainsAny(got, "\r\n") || !json.Valid(got) {
