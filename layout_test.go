@@ -139,13 +139,18 @@ func TestRulesCatch(t *testing.T) {
 // TestLinked looks at what is linked, not only at what is imported directly: a package must not bring in through others
 // what it may not import.
 func TestLinked(t *testing.T) {
-	const sdk = "github.com/modelcontextprotocol/go-sdk/mcp"
+	const (
+		sdk       = "github.com/modelcontextprotocol/go-sdk/mcp"
+		policy    = "github.com/cedar-policy/cedar-go"
+		telemetry = "go.opentelemetry.io/otel"
+	)
 	for pkg, banned := range map[string][]string{
 		"bridge":          {sdk, "golang.org/x/oauth2", "github.com/zalando/go-keyring", "github.com/spf13/cobra", "testing"},
 		"auth":            {sdk, "github.com/spf13/cobra", "testing"},
+		"auth/guard":      {sdk, policy, telemetry, "golang.org/x/oauth2", "github.com/spf13/cobra", "testing"},
 		"tokenstore":      {sdk, "net/http", "golang.org/x/oauth2", "testing"},
 		"internal/secret": {"net/http", "testing"},
-		"cmd/drawbridge":  {"testing", "net/http/httptest"},
+		"cmd/drawbridge":  {policy, telemetry, "testing", "net/http/httptest"},
 	} {
 		t.Run(pkg, func(t *testing.T) {
 			linked := dependencies(t, "./"+pkg)

@@ -1,0 +1,197 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Bounds of the clock skew that is forgiven.
+const (
+	defaultSkew = 30 * time.Second
+	maxSkew     = 5 * time.Minute // more would make a withdrawn account's last token noticeably longer
+)
+
+// Config says what a [Guard] protects and whom it believes. Resource and Issuers are required.
+type Config struct {
+	// Resource is the public URL of the MCP server, as clients are configured with it. It is the resource identifier of the
+	// metadata (RFC 9728 section 1.2), and what the audience of every token must name (RFC 8707).
+	Resource string
+
+	// Name is shown to people (resource_name in the metadata). If "", none is.
+	Name string
+
+	// Documentation is a page for developers (resource_documentation in the metadata). If "", there is none.
+	Documentation string
+
+	// Issuers are the authorization servers whose tokens are accepted.
+	Issuers []Issuer
+
+	// Scopes is what a client should ask for to begin with: the scope of the 401 challenge and scopes_supported of the
+	// metadata. offline_access does not belong here and is refused. If empty, neither is said.
+	Scopes []string
+
+	// StaticTokens are old bearer tokens that are still accepted, each until its end.
+	StaticTokens []StaticToken
+
+	// Skew is how far the clocks of issuers and of this machine may be apart. If zero, it is 30 s; at most 5 min.
+	Skew time.Duration
+
+	// Authorize judges a request whose token is good. If nil, everything is allowed to everyone whom the issuers give a
+	// token for Resource. It is called concurrently.
+	Authorize func(context.Context, *Request) Decision
+
+	// Audit writes an event down before anything is forwarded or refused. If it fails, the request is refused with 503. If
+	// nil, nothing is written. It is called concurrently.
+	Audit func(context.Context, Event) error
+
+	// Observe receives every event after Audit did, for metrics. It must not block. If nil, nobody looks.
+	Observe func(context.Context, Event)
+
+	// Transport makes the requests to issuers. If nil, http.DefaultTransport does.
+	Transport http.RoundTripper
+
+	// Log receives diagnostics, never a token. If nil, they are discarded.
+	Log *slog.Logger
+
+	// Now is the clock. If nil, it is time.Now.
+	Now func() time.Time
+}
+
+// withDefaults returns the configuration with what was left out filled in, or says what cannot be used.
+func (c Config) withDefaults() (Config, error) {
+	if c.Skew == 0 {
+		c.Skew = defaultSkew
+	}
+	if c.Transport == nil {
+		c.Transport = http.DefaultTransport
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c, c.check()
+}
+
+func (c Config) check() error {
+	if c.Skew < 0 || c.Skew > maxSkew {
+		return fmt.Errorf("clock skew %s: want 0s to %s", c.Skew, maxSkew)
+	}
+	if len(c.Issuers) == 0 {
+		return errors.New("no issuer: name the authorization server whose tokens are accepted")
+	}
+	for _, scope := range c.Scopes {
+		if err := checkScope(scope); err != nil {
+			return err
+		}
+	}
+	if c.Documentation != "" {
+		if _, err := secureURL("documentation", c.Documentation); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkScope wants a scope-token of RFC 6749 section 3.3, because it is put between quotes of a challenge.
+func checkScope(scope string) error {
+	foreign := func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '"' || r == '\\' }
+	switch {
+	case scope == "" || strings.ContainsFunc(scope, foreign):
+		return fmt.Errorf("scope %s: want printable characters without space, quote and backslash", quoted(scope))
+	case scope == "offline_access": // MCP 2026-07-28, authorization: servers SHOULD NOT ask for it
+		return errors.New("scope offline_access: it is between the client and its identity provider, leave it out")
+	}
+	return nil
+}
+
+// checkResource returns the resource in the form that tokens and metadata carry.
+func checkResource(raw string) (*url.URL, error) {
+	u, err := secureURL("resource", raw)
+	if err != nil {
+		return nil, err
+	}
+	if u.RawQuery != "" || u.ForceQuery {
+		return nil, fmt.Errorf("resource %s: want no query", quoted(raw))
+	}
+	if u.Host != strings.ToLower(u.Host) {
+		return nil, fmt.Errorf("resource %s: want the host in lower case", quoted(raw))
+	}
+	return u, nil
+}
+
+// secureURL wants https, or plain http on loopback.
+func secureURL(what, raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Opaque != "" || u.Hostname() == "":
+		return nil, fmt.Errorf("%s %s: not a URL that can be used", what, quoted(raw))
+	case u.User != nil || u.Fragment != "" || strings.HasSuffix(raw, "#"):
+		return nil, fmt.Errorf("%s %s: want no user and no fragment", what, quoted(raw))
+	case u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()):
+		return u, nil
+	}
+	return nil, fmt.Errorf("%s %s: want https (plain http is for loopback)", what, quoted(raw))
+}
+
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+// sameOrigin reports whether two URLs name the same scheme, host and port.
+func sameOrigin(a, b *url.URL) bool {
+	port := func(u *url.URL) string {
+		if u.Port() != "" {
+			return u.Port()
+		}
+		return map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return a.Scheme == b.Scheme && strings.EqualFold(net.JoinHostPort(a.Hostname(), port(a)), net.JoinHostPort(b.Hostname(), port(b)))
+}
+
+// quoteLimit is how many bytes of foreign text an error shows.
+const quoteLimit = 200
+
+// quoted shows foreign text: without control characters, cut, between quotes.
+func quoted(s string) string {
+	s = printable(s)
+	if len(s) > quoteLimit {
+		s = s[:quoteLimit] + "..."
+	}
+	return strconv.Quote(s)
+}
+
+// printable keeps the characters that are visible ASCII or a space: what is said may end in a header.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// union returns the words of all lists, each once, in order.
+func union(lists ...[]string) (all []string) {
+	for _, word := range slices.Concat(lists...) {
+		if !slices.Contains(all, word) {
+			all = append(all, word)
+		}
+	}
+	return all
+}

@@ -1,0 +1,108 @@
+package guard
+
+import (
+	"net/http"
+	"time"
+)
+
+// Request is what [Config.Authorize] judges.
+type Request struct {
+	Identity *Identity
+
+	// HTTP is the request, without its Authorization header. Its body must not be read.
+	HTTP *http.Request
+
+	// Call is the MCP message; zero where the HTTP request carries none (GET, DELETE).
+	Call Call
+}
+
+// Call is one MCP message: what [Config.Authorize] judges and the audit names.
+type Call struct {
+	// ID is the JSON-RPC id as it was sent; "" for a notification or response.
+	ID string
+
+	// Method is the MCP method; "" for a response.
+	Method string
+
+	// Name is the tool or prompt of a call, or the URI of a resource; "" where the method has none.
+	Name string
+}
+
+// Outcome is what a decision comes to.
+type Outcome int
+
+// Outcomes. The zero value is the refusal, so that a decision that somebody forgot to take is one.
+const (
+	// Deny: no token of this person would help. The caller is told [Decision.Reason].
+	Deny Outcome = iota
+	// Allow lets the request through.
+	Allow
+	// NeedScopes: a token with [Decision.Scopes] would do (RFC 6750 section 3.1, insufficient_scope).
+	NeedScopes
+	// StepUp: a newer or stronger sign-in would do (RFC 9470).
+	StepUp
+)
+
+// Decision is the answer of [Config.Authorize].
+type Decision struct {
+	Outcome Outcome
+
+	// Reason tells the caller why ("needs group X"), and the audit. It must hold nothing that the caller may not know.
+	Reason string
+
+	// Rule names the rule that decided, for the audit. "" if the policy has no names.
+	Rule string
+
+	// Scopes are all that the operation needs, whether the token has some of them or not. For NeedScopes.
+	Scopes []string
+
+	// ACR are the accepted authentication context classes, and MaxAge how long ago the sign-in may be. For StepUp; either
+	// may be left out.
+	ACR    []string
+	MaxAge time.Duration
+}
+
+// Event is one decision, for the audit and for metrics. It holds no token and no arguments.
+type Event struct {
+	Time time.Time
+
+	// Took is how long it took to decide.
+	Took time.Duration
+
+	// Identity is whom the request speaks for; nil if that is not known.
+	Identity *Identity
+
+	// HTTPMethod, Call and SessionID say what was asked for.
+	HTTPMethod string
+	Call       Call
+	SessionID  string
+
+	// RemoteAddr is where the connection came from.
+	RemoteAddr string
+
+	// Traceparent is the W3C trace context of the request as it came; "" if there was none.
+	Traceparent string
+
+	// Verdict is what was decided.
+	Verdict Verdict
+
+	// Reason says why, in words; Rule is [Decision.Rule].
+	Reason, Rule string
+
+	// Status is the HTTP status of a refusal; 0 when the request was forwarded.
+	Status int
+}
+
+// Verdict is what the audit calls a decision.
+type Verdict string
+
+// Verdicts.
+const (
+	Allowed         Verdict = "allow"
+	Denied          Verdict = "deny"
+	ScopeNeeded     Verdict = "insufficient_scope"
+	StepUpNeeded    Verdict = "step_up"
+	Unauthenticated Verdict = "unauthenticated" // no token, or none that is valid
+	Malformed       Verdict = "malformed"       // a request that is none
+	Unavailable     Verdict = "unavailable"     // it could not be decided
+)
