@@ -149,6 +149,7 @@ func TestLinked(t *testing.T) {
 		"auth":            {sdk, "github.com/spf13/cobra", "testing"},
 		"auth/guard":      {sdk, policy, telemetry, "golang.org/x/oauth2", "github.com/spf13/cobra", "testing"},
 		"tokenstore":      {sdk, "net/http", "golang.org/x/oauth2", "testing"},
+		"internal/markup": {"net/http", "testing"},
 		"internal/secret": {"net/http", "testing"},
 		"cmd/drawbridge":  {policy, telemetry, "testing", "net/http/httptest"},
 	} {

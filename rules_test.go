@@ -27,10 +27,11 @@ var layers = map[string][]string{
 	"internal/cli":         {"bridge", "auth", "auth/guard", "tokenstore", "internal/demo", "internal/secret"},
 	"bridge":               {"bridge/envelope"},
 	"bridge/envelope":      {},
-	"auth":                 {"tokenstore", "internal/secret"},
+	"auth":                 {"tokenstore", "internal/markup", "internal/secret"},
 	"auth/guard":           {"bridge/envelope", "internal/secret"}, // what a message asks for is read in one place
 	"tokenstore":           {"internal/secret"},
-	"internal/demo":        {"internal/secret"},
+	"internal/demo":        {"internal/markup", "internal/secret"},
+	"internal/markup":      {},
 	"internal/secret":      {},
 	"e2e":                  {},
 }

@@ -1,14 +1,14 @@
 package auth
 
 import (
-	"bytes"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
-	"html/template"
 	"net/http"
 	"strconv"
 	"strings"
+
+	"drawbridge/internal/markup"
 )
 
 //go:embed page.html
@@ -16,8 +16,6 @@ var pageHTML string
 
 //go:embed page.css
 var pageCSS string
-
-var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
 
 // page is what the human sees in the browser when the identity provider sends them back. It holds no secret.
 type page struct {
@@ -31,18 +29,14 @@ type page struct {
 
 // show writes p with headers that let the page do nothing but be read: no script, no frame, no referrer, no cache.
 func (p page) show(w http.ResponseWriter, status int) {
-	var b bytes.Buffer
-	data := struct {
-		page
-		Style template.CSS
-	}{p, template.CSS(pageCSS)}
-	if err := pageTemplate.Execute(&b, data); err != nil {
+	body, err := p.markup()
+	if err != nil {
 		http.Error(w, p.Title, http.StatusInternalServerError)
 		return
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Content-Security-Policy", contentSecurityPolicy())
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer")
@@ -51,7 +45,34 @@ func (p page) show(w http.ResponseWriter, status int) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Connection", "close") // the port is given up right after
 	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes()) // the browser may be gone; the outcome does not depend on it
+	_, _ = w.Write([]byte(body)) // the browser may be gone; the outcome does not depend on it
+}
+
+func (p page) markup() (markup.HTML, error) {
+	outcome := "bad"
+	if p.Good {
+		outcome = "good"
+	}
+	return markup.Fill(markup.HTML(pageHTML), map[string]markup.HTML{
+		"title": markup.Text(p.Title), "style": markup.HTML(pageCSS), "outcome": markup.Text(outcome), "text": markup.Text(p.Text), "details": p.details(),
+	})
+}
+
+// details are the rows of what is known about the sign-in.
+func (p page) details() (rows markup.HTML) {
+	row := func(name string, value markup.HTML) {
+		if value != "" {
+			rows += "<dt>" + markup.Text(name) + "</dt><dd>" + value + "</dd>"
+		}
+	}
+	var scopes markup.HTML
+	for _, s := range p.Scopes {
+		scopes += "<code>" + markup.Text(s) + "</code> "
+	}
+	row("Server", markup.Text(p.Server))
+	row("Account", markup.Text(p.Account))
+	row("Allowed", scopes)
+	return rows
 }
 
 // contentSecurityPolicy allows the one style sheet by its hash and nothing else.

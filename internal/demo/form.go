@@ -29,7 +29,7 @@ var (
 )
 
 // firstForm reads the first form of a page, or returns nil. It understands double-quoted attributes, which is what
-// html/template writes.
+// the pages have.
 func firstForm(page string) *form {
 	found := formElement.FindStringSubmatch(page)
 	if found == nil {

@@ -112,7 +112,7 @@ func newIdP(cfg IdPConfig) (*IdP, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create signing key: %w", err)
 	}
-	pages, err := parsePages()
+	pages, err := readPages()
 	if err != nil {
 		return nil, fmt.Errorf("parse pages: %w", err)
 	}

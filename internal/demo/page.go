@@ -1,11 +1,11 @@
 package demo
 
 import (
-	"bytes"
 	"embed"
-	"html/template"
 	"net/http"
 	"net/url"
+
+	"drawbridge/internal/markup"
 )
 
 //go:embed pages
@@ -13,25 +13,27 @@ var pageFiles embed.FS
 
 // pages are the HTML pages of the identity provider. None has a script.
 type pages struct {
-	templates map[string]*template.Template
-	css       []byte
+	layout markup.HTML
+	bodies map[string]markup.HTML
+	css    []byte
 }
 
-func parsePages() (*pages, error) {
-	all := &pages{templates: map[string]*template.Template{}}
-	for _, name := range []string{"login", "consent", "problem"} {
-		t, err := template.ParseFS(pageFiles, "pages/layout.html", "pages/"+name+".html")
+func readPages() (*pages, error) {
+	all := &pages{bodies: map[string]markup.HTML{}}
+	for _, name := range []string{"layout", "login", "consent", "problem"} {
+		text, err := pageFiles.ReadFile("pages/" + name + ".html")
 		if err != nil {
 			return nil, err
 		}
-		all.templates[name] = t
+		all.bodies[name] = markup.HTML(text)
 	}
+	all.layout = all.bodies["layout"]
 	var err error
 	all.css, err = pageFiles.ReadFile("pages/style.css")
 	return all, err
 }
 
-// page is what the templates know. Path is the issuer's path, in front of every link.
+// page is what the pages show. Path is the issuer's path, in front of every link.
 type page struct {
 	Path, Request, CSRF  string
 	User, Client, Answer string // Answer is the host that gets the authorization response
@@ -57,15 +59,15 @@ func pageOf(path string, v view) page {
 func (all *pages) login(w http.ResponseWriter, status int, path string, v view, problem string) {
 	data := pageOf(path, v)
 	data.Problem = problem
-	all.write(w, status, "login", formTargets(v.redirectURI), data)
+	all.write(w, status, "login", "Sign in", formTargets(v.redirectURI), data)
 }
 
 func (all *pages) consent(w http.ResponseWriter, path string, v view) {
-	all.write(w, http.StatusOK, "consent", formTargets(v.redirectURI), pageOf(path, v))
+	all.write(w, http.StatusOK, "consent", "Allow access", formTargets(v.redirectURI), pageOf(path, v))
 }
 
 func (all *pages) problem(w http.ResponseWriter, status int, text string) {
-	all.write(w, status, "problem", "'none'", page{Problem: text})
+	all.write(w, status, "problem", "Not possible", "'none'", page{Problem: text})
 }
 
 // formTargets is the form-action of a page whose form ends in a redirect to the client: Chromium applies form-action
@@ -81,9 +83,9 @@ func formTargets(redirectURI string) string {
 	return "'self' " + u.Scheme + "://" + u.Host
 }
 
-func (all *pages) write(w http.ResponseWriter, status int, name, formAction string, data page) {
-	var body bytes.Buffer
-	if err := all.templates[name].ExecuteTemplate(&body, "layout.html", data); err != nil {
+func (all *pages) write(w http.ResponseWriter, status int, name, title, formAction string, data page) {
+	body, err := all.fill(name, title, data)
+	if err != nil {
 		http.Error(w, "the page cannot be shown", http.StatusInternalServerError)
 		return
 	}
@@ -96,7 +98,33 @@ func (all *pages) write(w http.ResponseWriter, status int, name, formAction stri
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = w.Write(body.Bytes()) // the browser may have left
+	_, _ = w.Write([]byte(body)) // the browser may have left
+}
+
+// fill puts a page into the layout.
+func (all *pages) fill(name, title string, data page) (markup.HTML, error) {
+	content, err := markup.Fill(all.bodies[name], data.places())
+	if err != nil {
+		return "", err
+	}
+	return markup.Fill(all.layout, map[string]markup.HTML{"title": markup.Text(title), "path": markup.Text(data.Path), "content": content})
+}
+
+func (p page) places() map[string]markup.HTML {
+	at := map[string]markup.HTML{"path": markup.Text(p.Path), "request": markup.Text(p.Request), "csrf": markup.Text(p.CSRF),
+		"user": markup.Text(p.User), "client": markup.Text(p.Client), "resource": markup.Text(p.Resource), "answer": markup.Text(p.Answer),
+		"where": "", "warning": "", "problem": "", "scopes": ""}
+	if p.Loopback {
+		at["where"] = " (a program on this computer)"
+		at["warning"] = `<p class="note">Go on only if you have just started the sign-in on this computer yourself.</p>`
+	}
+	if p.Problem != "" {
+		at["problem"] = `<p class="problem" role="alert">` + markup.Text(p.Problem) + "</p>"
+	}
+	for _, s := range p.Scopes {
+		at["scopes"] += "<li>" + markup.Text(s) + "</li>"
+	}
+	return at
 }
 
 func (all *pages) style(w http.ResponseWriter, _ *http.Request) {
