@@ -19,6 +19,7 @@ type refusal struct {
 	scopes  []string
 	acr     []string
 	maxAge  time.Duration
+	body    any // the JSON to answer with; if nil, the error of RFC 6750
 }
 
 // noToken is the invitation to get a token: it names no error (RFC 6750 section 3.1).
@@ -77,11 +78,18 @@ func (g *Guard) write(w http.ResponseWriter, r *refusal) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", "application/json")
 	w.WriteHeader(r.status)
+	_ = json.NewEncoder(w).Encode(r.answer()) // the caller has gone
+}
+
+func (r *refusal) answer() any {
+	if r.body != nil {
+		return r.body
+	}
 	body := map[string]string{"error_description": r.text}
 	if r.code != "" {
 		body["error"] = r.code
 	}
-	_ = json.NewEncoder(w).Encode(body) // the caller has gone
+	return body
 }
 
 // challenge returns the value of WWW-Authenticate (RFC 6750 section 3, RFC 9728 section 5.1), or "" where none helps.

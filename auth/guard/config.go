@@ -21,6 +21,9 @@ const (
 	maxSkew     = 5 * time.Minute // more would make a withdrawn account's last token noticeably longer
 )
 
+// defaultMaxBody is more than clients send, and little enough to hold in memory for many of them.
+const defaultMaxBody = 4 << 20
+
 // Config says what a [Guard] protects and whom it believes. Resource and Issuers are required.
 type Config struct {
 	// Resource is the public URL of the MCP server, as clients are configured with it. It is the resource identifier of the
@@ -45,6 +48,9 @@ type Config struct {
 
 	// Skew is how far the clocks of issuers and of this machine may be apart. If zero, it is 30 s; at most 5 min.
 	Skew time.Duration
+
+	// MaxBody is how many bytes a message may have. If zero, it is 4 MiB.
+	MaxBody int64
 
 	// Authorize judges a request whose token is good. If nil, everything is allowed to everyone whom the issuers give a
 	// token for Resource. It is called concurrently.
@@ -72,6 +78,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Skew == 0 {
 		c.Skew = defaultSkew
 	}
+	if c.MaxBody == 0 {
+		c.MaxBody = defaultMaxBody
+	}
 	if c.Transport == nil {
 		c.Transport = http.DefaultTransport
 	}
@@ -87,6 +96,9 @@ func (c Config) withDefaults() (Config, error) {
 func (c Config) check() error {
 	if c.Skew < 0 || c.Skew > maxSkew {
 		return fmt.Errorf("clock skew %s: want 0s to %s", c.Skew, maxSkew)
+	}
+	if c.MaxBody < 0 {
+		return fmt.Errorf("largest message %d: want a number of bytes", c.MaxBody)
 	}
 	if len(c.Issuers) == 0 {
 		return errors.New("no issuer: name the authorization server whose tokens are accepted")

@@ -12,7 +12,8 @@ type Request struct {
 	// HTTP is the request, without its Authorization header. Its body must not be read.
 	HTTP *http.Request
 
-	// Call is the MCP message; zero where the HTTP request carries none (GET, DELETE).
+	// Call is what an MCP message asks for; zero where the HTTP request carries none (GET, DELETE). The messages of a batch
+	// (MCP 2025-03-26) are judged one by one, and so is each resource that a message names.
 	Call Call
 }
 
@@ -24,7 +25,11 @@ type Call struct {
 	// Method is the MCP method; "" for a response.
 	Method string
 
-	// Name is the tool or prompt of a call, or the URI of a resource; "" where the method has none.
+	// Type is what Name names: "tool", "prompt" or "resource"; "" where the method has none.
+	Type string
+
+	// Name is the tool or prompt of a call, or the URI of a resource; "" where the method has none. It has no control
+	// characters.
 	Name string
 }
 
