@@ -41,6 +41,12 @@ func unavailable(text string, cause error) *refusal {
 	return &refusal{status: http.StatusServiceUnavailable, verdict: Unavailable, text: text, cause: cause}
 }
 
+// because keeps the cause for the audit.
+func (r *refusal) because(err error) *refusal {
+	r.cause = err
+	return r
+}
+
 // refused translates a decision that is not Allow.
 func (d Decision) refused() *refusal {
 	r := &refusal{status: http.StatusForbidden, verdict: Denied, text: d.Reason, rule: d.Rule}

@@ -143,6 +143,16 @@ func checkResource(raw string) (*url.URL, error) {
 	return u, nil
 }
 
+// spellings returns what an audience may call the resource. A URL without a path is the same with a slash (RFC 3986
+// section 6.2.3), and libraries that handle URLs add one.
+func spellings(u *url.URL, resource string) []string {
+	if trimmedPath(u) != "" {
+		return []string{resource}
+	}
+	origin := strings.TrimSuffix(resource, "/")
+	return []string{origin, origin + "/"}
+}
+
 // secureURL wants https, or plain http on loopback.
 func secureURL(what, raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)

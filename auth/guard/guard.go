@@ -8,7 +8,11 @@ import (
 // Guard protects MCP servers as [Config] says. Make it with [New]; it is safe for concurrent use.
 type Guard struct {
 	cfg           Config
+	rules         rules
+	providers     map[string]*provider // by issuer
 	static        staticTokens
+	known         cache // good tokens
+	inactive      cache // opaque tokens that their issuer does not know
 	metadata      resourceMetadata
 	metadataURL   string   // of the challenge
 	metadataPaths []string // where the metadata is served
@@ -32,10 +36,25 @@ func New(cfg Config) (*Guard, error) {
 		return nil, err
 	}
 	paths := metadataPaths(resource)
-	return &Guard{
-		cfg: cfg, static: static, metadata: cfg.document(), metadataPaths: paths,
+	g := &Guard{
+		cfg: cfg, rules: rules{spellings(resource, cfg.Resource), cfg.Skew, cfg.Now}, providers: map[string]*provider{},
+		static: static, metadata: cfg.document(), metadataPaths: paths,
 		metadataURL: resource.Scheme + "://" + resource.Host + paths[0],
-	}, nil
+	}
+	return g, g.connect()
+}
+
+// connect makes the providers.
+func (g *Guard) connect() error {
+	f := newFetcher(g.cfg.Transport)
+	for _, i := range g.cfg.Issuers {
+		p, err := newProvider(i, &g.cfg, f)
+		if err != nil {
+			return err
+		}
+		g.providers[i.URL] = p
+	}
+	return nil
 }
 
 // Wrap returns a handler that lets through to next only what is allowed. It also answers at the well-known URLs of the
@@ -64,11 +83,7 @@ func (g *Guard) authenticate(r *http.Request) (*Identity, *refusal) {
 	if refused != nil {
 		return nil, refused
 	}
-	id, static, refused := g.static.identity(keyOf(token.Reveal()), g.cfg.Now())
-	if static {
-		return id, refused
-	}
-	return nil, badToken("the access token is of no issuer that is accepted here")
+	return g.validate(r.Context(), token)
 }
 
 // refuse writes a refusal down and sends it.
