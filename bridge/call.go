@@ -15,7 +15,9 @@ type call struct {
 	cancel context.CancelFunc
 	batch  *batch // nil outside batches
 
-	sent bool // the server may have it; guarded by calls.mu
+	sent bool                    // the server may have it; guarded by calls.mu
+	in   *handshake              // the session it was last sent in; guarded by calls.mu
+	stop context.CancelCauseFunc // ends that exchange; guarded by calls.mu
 }
 
 // calls holds the requests that wait for their answer.
@@ -58,10 +60,22 @@ func (t *calls) settle(c *call) bool {
 	return true
 }
 
-func (t *calls) markSent(c *call) {
+// markSent notes that c leaves for the server in h. stop ends that exchange.
+func (t *calls) markSent(c *call, h *handshake, stop context.CancelCauseFunc) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c.sent = true
+	c.sent, c.in, c.stop = true, h, stop
+}
+
+// abandon ends the exchanges that are still under way in a lost session.
+func (t *calls) abandon(lost *handshake) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.open {
+		if c.in == lost {
+			c.stop(errSessionEnded)
+		}
+	}
 }
 
 func (t *calls) wasSent(c *call) bool {
@@ -91,7 +105,15 @@ func (b *batch) add(answer []byte) {
 }
 
 // answer gives c its answer, unless it was answered or cancelled before.
-func (p *pump) answer(c *call, message []byte) {
+func (p *pump) answer(c *call, message []byte) { p.answerBy(c, message, p.write) }
+
+// answerSoon is answer for the reader's goroutine.
+func (p *pump) answerSoon(c *call, message []byte) {
+	p.answerBy(c, message, p.soon)
+	c.cancel()
+}
+
+func (p *pump) answerBy(c *call, message []byte, write func([]byte)) {
 	if !p.calls.settle(c) {
 		return
 	}
@@ -100,7 +122,7 @@ func (p *pump) answer(c *call, message []byte) {
 		c.batch.add(message)
 		return
 	}
-	p.write(message)
+	write(message)
 }
 
 // result answers c with a result of our own making.

@@ -24,7 +24,7 @@ func (p *pump) takeBatch(line []byte) {
 		p.reject(err, nil, nil)
 		return
 	}
-	b := &batch{write: p.write, missing: 1} // one for this function, so that no answer completes it too early
+	b := &batch{write: p.soon, missing: 1} // one for this function, so that no answer completes it too early
 	for _, e := range elements {
 		p.takeMessage(e, b)
 	}
@@ -62,7 +62,7 @@ func (p *pump) reject(err error, id []byte, b *batch) {
 	}
 	message := errorMessage(id, f)
 	if b == nil {
-		p.write(message)
+		p.soon(message)
 		return
 	}
 	b.grow()
@@ -90,10 +90,10 @@ func (p *pump) takeRequest(m envelope.Message, b *batch) {
 	}
 	switch m.Method {
 	case "ping":
-		p.result(c, emptyObject)
+		p.answerSoon(c, resultMessage(c.ID, emptyObject))
 	case "server/discover":
 		// The client then sends initialize, which loses nothing; MCP 2026-07-28 versioning, backward compatibility.
-		p.answer(c, errorMessage(c.ID, &fault{code: codeMethodNotFound, kind: "unsupported", text: "server/discover is not supported; send initialize"}))
+		p.answerSoon(c, errorMessage(c.ID, &fault{code: codeMethodNotFound, kind: "unsupported", text: "server/discover is not supported; send initialize"}))
 	case "initialize":
 		h, greeted := p.session.begin(p, m)
 		go p.initialize(c, h, greeted)
@@ -109,7 +109,7 @@ func (p *pump) refuseDuplicate(c *call) {
 		c.batch.add(message)
 		return
 	}
-	p.write(message)
+	p.soon(message)
 }
 
 func (p *pump) takeNotification(m envelope.Message) {
@@ -119,7 +119,7 @@ func (p *pump) takeNotification(m envelope.Message) {
 	case "notifications/cancelled":
 		p.cancelled(m)
 	default:
-		p.queueNote(m, nil)
+		p.queueNote(m)
 	}
 }
 
@@ -136,10 +136,39 @@ func (p *pump) cancelled(m envelope.Message) {
 		c.cancel()
 		return
 	}
-	p.queueNote(m, c.cancel)
+	in := p.session.peek()
+	p.posting.Go(func() { // not behind other notifications: it is to end what keeps the server busy
+		p.post(note{m.Raw, in}, "cancellation")
+		c.cancel()
+	})
 }
 
-// takeResponse carries the client's answer to a request of the server.
+// takeResponse carries the client's answer to a request of the server, in the session the request came from.
 func (p *pump) takeResponse(m envelope.Message) {
-	p.posting.Go(func() { p.post(m.Raw, "response") })
+	in := p.session.peek()
+	p.posting.Go(func() { p.post(note{m.Raw, in}, "response") })
+}
+
+// soon writes what the bridge itself says in answer to a line, in order. The reader must not wait for a client that does
+// not read, or it would not see the end of input; only when many such answers wait, it waits too.
+func (p *pump) soon(message []byte) {
+	p.posting.Add(1)
+	select {
+	case p.answers <- message:
+	case <-p.life.Done():
+		p.posting.Done()
+	}
+}
+
+// writeAnswers writes what soon was given.
+func (p *pump) writeAnswers() {
+	for {
+		select {
+		case message := <-p.answers:
+			p.write(message)
+			p.posting.Done()
+		case <-p.life.Done():
+			return
+		}
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"syscall"
+	"time"
 	"unicode"
 
 	"drawbridge/bridge/envelope"
@@ -41,6 +42,9 @@ type fault struct {
 	hint   string
 	status int    // HTTP status, 0 if none
 	url    string // page to open, "" if none
+
+	retryAfter  *time.Duration // what the server's Retry-After asks for; nil if it does not
+	refusedDial bool           // nothing was sent, because nobody listens there
 }
 
 // Error implements error.
@@ -177,7 +181,7 @@ func networkFault(host string, err error) error {
 	case errors.As(err, &unknownCA), errors.As(err, &badHost):
 		f.hint = "the server's TLS certificate is not trusted here; if your company inspects TLS, its root certificate must be in the system's trust store"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		f.hint = "check that the server runs and that the port in the URL is right"
+		f.hint, f.refusedDial = "check that the server runs and that the port in the URL is right", neverSent(err)
 	case neverSent(err):
 		f.hint = "check that the network or VPN is up"
 	default:
@@ -216,7 +220,7 @@ func (p *pump) httpFault(resp *http.Response) error {
 		m.Raw = envelope.OneLine(m.Raw)
 		return &serverError{m}
 	}
-	f := &fault{code: codeBadAnswer, kind: "http_status", status: resp.StatusCode, hint: statusHint(resp),
+	f := &fault{code: codeBadAnswer, kind: "http_status", status: resp.StatusCode, hint: statusHint(resp), retryAfter: retryAfter(resp),
 		text: fmt.Sprintf("%s answered %s", p.up.host, httpStatus(resp.StatusCode))}
 	if s := snippet(withoutToken(body, resp)); s != "" {
 		f.cause = errors.New(s)
@@ -242,7 +246,10 @@ func statusHint(resp *http.Response) string {
 	case code == http.StatusNotFound, code == http.StatusMethodNotAllowed:
 		return "check the path of the URL: MCP endpoints often end in /mcp"
 	case code == http.StatusTooManyRequests:
-		return "the server asks for fewer requests; try again later"
+		if d := retryAfter(resp); d != nil {
+			return fmt.Sprintf("the server asks for fewer requests; it did not execute this one; try again in %v", *d)
+		}
+		return "the server asks for fewer requests; it did not execute this one; try again later"
 	case code >= 500:
 		return "the fault is the server's; try again later or tell its operator"
 	}
@@ -282,6 +289,44 @@ func withoutToken(body []byte, resp *http.Response) []byte {
 func (p *pump) syntaxFault(err error) error {
 	return &fault{code: codeBadAnswer, kind: "bad_json", text: p.up.host + " answered with broken JSON", cause: err,
 		hint: "the fault is the server's, or of a proxy on the way; tell its operator"}
+}
+
+// sessionFault is httpFault, as sessionLost where the server does not know the session of the request. MCP 2025-11-25
+// transports: that is a 404 to a request with a session id. Servers in the wild also say it with a 400 whose error is no
+// answer to the request and speaks of the session.
+func (p *pump) sessionFault(link link, resp *http.Response) error {
+	err := p.httpFault(resp)
+	switch {
+	case link.sessionID == "":
+	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusBadRequest && speaksOfSession(err):
+		return sessionLost{err}
+	}
+	return err
+}
+
+func speaksOfSession(err error) bool {
+	text := err.Error()
+	var own *serverError
+	if errors.As(err, &own) {
+		if id := own.message.ID; id != nil && string(id) != "null" && string(id) != `"server-error"` {
+			return false
+		}
+		text = string(own.message.Error)
+	}
+	text = strings.ToLower(text)
+	return strings.Contains(text, "session") || strings.Contains(text, "not initialized")
+}
+
+// unknownAfter is f, an answer after which the request may or may not have been executed.
+func (p *pump) unknownAfter(f *fault) *fault {
+	return &fault{code: codeUnknown, kind: "outcome_unknown", text: f.text + "; the request may have been executed", cause: f.cause,
+		status: f.status, hint: f.hint + "; check whether it took effect before you try again"}
+}
+
+// endedFault says that a request was under way when its session ended.
+func (p *pump) endedFault() *fault {
+	return &fault{code: codeUnknown, kind: "outcome_unknown", text: "the request may have been executed", cause: errSessionEnded,
+		hint: "check whether it took effect before you try again"}
 }
 
 // cutFault says that an answer ended before it was complete.

@@ -35,7 +35,7 @@ func TestBadServers(t *testing.T) {
 			answerJSON(w, `{"jsonrpc"`)
 		}},
 		{"empty body", "outcome_unknown", "empty", "before you try again", func(w http.ResponseWriter, r *http.Request) { answerJSON(w, "") }},
-		{"500", "http_status", "database on fire", "server's", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "database on fire", 500) }},
+		{"500", "outcome_unknown", "database on fire", "server's", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "database on fire", 500) }},
 		{"404", "http_status", "404 page not found", "/mcp", http.NotFound},
 		{"other origin", "http_status", "", `https://elsewhere.example/mcp`, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://elsewhere.example/mcp", http.StatusTemporaryRedirect)
@@ -92,6 +92,8 @@ func TestBadServers(t *testing.T) {
 			switch {
 			case tt.name == "too large an event": // the limit cuts the stream of the handshake
 				check(t, c, "0", "unreachable", "", "try again")
+			case tt.name == "500":
+				check(t, c, "0", "http_status", tt.cause, tt.hint)
 			case tt.kind == "outcome_unknown": // initialize can be sent again, so its outcome does not matter
 				check(t, c, "0", "unreachable", tt.cause, "try again")
 			default:

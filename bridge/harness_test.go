@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -254,4 +255,13 @@ func (w *memoryWriter) Flush()                 {}
 func (w *memoryWriter) Write(b []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
 	return w.pipe.Write(b)
+}
+
+// silent discards what an http.Server logs.
+func silent() *log.Logger { return log.New(io.Discard, "", 0) }
+
+// TestMain keeps what net/http logs of broken answers out of the output.
+func TestMain(m *testing.M) {
+	log.SetOutput(io.Discard)
+	m.Run()
 }

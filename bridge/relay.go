@@ -1,11 +1,13 @@
 package bridge
 
 import (
+	"context"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"strings"
+	"time"
 
 	"drawbridge/bridge/envelope"
 )
@@ -39,19 +41,23 @@ func absent(err error) bool {
 	return errors.Is(err, errNotYet) || errors.As(err, &f) && f.kind == "sign_in_required"
 }
 
-// relay carries c to the server and its answer back. A session the server forgot is renewed once: a 404 to a session id
-// means that the request was not executed (MCP 2025-11-25 transports, session management).
+// relay carries c to the server and its answer back, again where that is safe.
 func (p *pump) relay(c *call, kind standIn) error {
 	if p.isSignIn(c) {
 		return p.signInTool(c)
 	}
-	h, err := p.exchange(c, kind)
-	if errors.As(err, new(sessionLost)) {
-		p.cfg.Log.Info("the server forgot the session; opening a new one")
-		p.session.renew(h)
-		_, err = p.exchange(c, kind)
+	r := resends{began: time.Now()}
+	for {
+		h, err := p.exchange(c, kind)
+		if err == nil || c.ctx.Err() != nil {
+			return err
+		}
+		pause, ok := p.again(c, h, err, &r)
+		if !ok || p.hold(c, pause) != nil {
+			return err
+		}
+		p.cfg.Log.Debug("request is sent again", "method", c.Method, "after", pause, "error", err)
 	}
-	return err
 }
 
 // exchange sends c once it may go, and delivers what comes back.
@@ -60,18 +66,20 @@ func (p *pump) exchange(c *call, kind standIn) (*handshake, error) {
 	if err != nil {
 		return h, err
 	}
-	resp, err := p.up.send(c.ctx, exchange{
+	ctx, stop := context.WithCancelCause(c.ctx)
+	defer stop(nil)
+	resp, err := p.up.send(ctx, exchange{
 		method: http.MethodPost, body: c.Raw, link: h.link, attempt: Attempt{Operation: operation(c.Message)},
-		human: p.humanFor(c, kind), sent: func() { p.calls.markSent(c) },
+		human: p.humanFor(c, kind), sent: func() { p.calls.markSent(c, h, stop) },
 	})
-	if err != nil {
-		return h, err
+	if err == nil {
+		defer resp.Body.Close()
+		err = p.receive(ctx, c, h, resp)
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusNotFound && h.link.sessionID != "" {
-		return h, sessionLost{p.httpFault(resp)}
+	if err != nil && context.Cause(ctx) == errSessionEnded {
+		err = p.endedFault()
 	}
-	return h, p.receive(c, h, resp)
+	return h, err
 }
 
 // humanFor says how c waits for a human: operations show the sign-in and wait a while, the others do not wait.
@@ -86,24 +94,44 @@ func (p *pump) humanFor(c *call, kind standIn) func(SignIn) error {
 }
 
 // receive delivers the server's answer to c.
-func (p *pump) receive(c *call, h *handshake, resp *http.Response) error {
+func (p *pump) receive(ctx context.Context, c *call, h *handshake, resp *http.Response) error {
 	if resp.StatusCode >= 300 {
-		return p.httpFault(resp)
+		return p.refusal(c, h, resp)
 	}
 	if isEventStream(resp) {
-		return p.receiveStream(c, h, resp)
+		return p.receiveStream(ctx, c, h, resp)
 	}
 	body, err := p.body(resp)
 	if err != nil {
 		return err
 	}
 	if err := p.deliver(body, c); err != nil {
+		var f *fault
+		if untilEnd(resp) && errors.As(err, &f) && f.kind == "bad_json" {
+			return p.cutFault(f.cause)
+		}
 		return err
 	}
 	if p.calls.find(c.ID) == c {
 		return p.contentFault(resp, body) // JSON-RPC, but no answer to c: c would wait for ever
 	}
 	return nil
+}
+
+// untilEnd reports whether the end of the connection is all that tells the end of a body, so that a cut one looks whole.
+func untilEnd(resp *http.Response) bool {
+	return resp.ProtoMajor == 1 && resp.ContentLength < 0 && len(resp.TransferEncoding) == 0
+}
+
+// refusal is an answer to c with a status that is no success. A server's own failure, or a proxy's, can follow the
+// execution of c.
+func (p *pump) refusal(c *call, h *handshake, resp *http.Response) error {
+	err := p.sessionFault(h.link, resp)
+	var f *fault
+	if errors.As(err, &f) && resp.StatusCode >= 500 && !repeatable(c.Method) {
+		return p.unknownAfter(f)
+	}
+	return err
 }
 
 func isEventStream(resp *http.Response) bool {

@@ -19,6 +19,9 @@ const (
 	// deleteLimit bounds the DELETE of the session at a calm end, hurryLimit at a signal: clients kill after 500 ms.
 	deleteLimit, hurryLimit = 2 * time.Second, 300 * time.Millisecond
 
+	// maxAnswers bounds how many answers of the bridge's own wait while the client does not read.
+	maxAnswers = 256
+
 	defaultStartupBudget = 2500 * time.Millisecond
 	defaultCallWait      = 55 * time.Second
 	defaultMaxMessage    = 64 << 20
@@ -114,7 +117,8 @@ type pump struct {
 	broken  chan struct{} // closed when stdout does
 	broke   sync.Once
 
-	notes   chan note      // the client's notifications, posted in order
+	notes   noteQueue      // the client's notifications, posted in order
+	answers chan []byte    // answers of the reader's own that wait for the client to read
 	posting sync.WaitGroup // notifications and responses of the client that are on their way
 	wake    chan struct{}  // 1-buffered; says that a client request went well, to the GET stream that waits for it
 }
@@ -123,11 +127,13 @@ func newPump(cfg Config, out io.Writer) *pump {
 	p := &pump{
 		cfg: cfg, up: newUpstream(cfg), out: stdio.NewWriter(out),
 		closing: make(chan struct{}), broken: make(chan struct{}),
-		notes: make(chan note, 64), wake: make(chan struct{}, 1),
+		answers: make(chan []byte, maxAnswers), wake: make(chan struct{}, 1),
 	}
 	p.life, p.end = context.WithCancel(context.Background())
 	p.session.ready = make(chan struct{})
+	p.notes.more = make(chan struct{}, 1)
 	go p.postNotes()
+	go p.writeAnswers()
 	return p
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -19,13 +18,11 @@ const (
 	lingerLimit = time.Second
 	// resumeTries bounds how often a cut stream is resumed without getting anything new.
 	resumeTries = 5
-
-	firstBackoff, maxBackoff = time.Second, 30 * time.Second
 )
 
 // receiveStream delivers what the event stream of c brings. A cut stream is resumed where the server gave event ids
 // (MCP 2025-11-25 transports, resumability); otherwise the outcome is unknown.
-func (p *pump) receiveStream(c *call, h *handshake, resp *http.Response) error {
+func (p *pump) receiveStream(ctx context.Context, c *call, h *handshake, resp *http.Response) error {
 	var at position
 	for tries := 0; ; tries++ {
 		before := at.lastID
@@ -42,7 +39,7 @@ func (p *pump) receiveStream(c *call, h *handshake, resp *http.Response) error {
 		if at.lastID != before {
 			tries = 0
 		}
-		if resp, err = p.resume(c.ctx, h, at, tries); err != nil {
+		if resp, err = p.resume(ctx, h, at, tries); err != nil {
 			return p.cutFault(err)
 		}
 	}
@@ -107,23 +104,6 @@ func (p *pump) resume(ctx context.Context, h *handshake, at position, tries int)
 		return nil, p.httpFault(resp)
 	}
 	return resp, nil
-}
-
-// backoff is a pause that doubles with each try, up to maxBackoff, with jitter so that many bridges do not step together.
-func backoff(tries int) time.Duration {
-	d := min(firstBackoff<<min(tries, 10), maxBackoff)
-	return d/2 + rand.N(d/2)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // soleEvent reads an event stream up to its first response.
