@@ -21,19 +21,20 @@ var rules = map[string]func([]file) []string{
 // layers says which layers each layer may import. A layer is a directory with all below it that is no layer of its own.
 // docs/design.md shows the same as a picture. A package outside every layer fails, so that its place is decided.
 var layers = map[string][]string{
-	"":                     {},
-	"cmd/drawbridge":       {"internal/cli"},
-	"cmd/drawbridge-guard": {"auth/guard", "internal/secret"},
-	"internal/cli":         {"bridge", "auth", "auth/guard", "tokenstore", "internal/demo", "internal/secret"},
-	"bridge":               {"bridge/envelope"},
-	"bridge/envelope":      {},
-	"auth":                 {"tokenstore", "internal/markup", "internal/secret"},
-	"auth/guard":           {"bridge/envelope", "internal/secret"}, // what a message asks for is read in one place
-	"tokenstore":           {"internal/secret"},
-	"internal/demo":        {"internal/markup", "internal/secret"},
-	"internal/markup":      {},
-	"internal/secret":      {},
-	"e2e":                  {},
+	"":                      {},
+	"cmd/drawbridge":        {"internal/cli"},
+	"cmd/drawbridge-guard":  {"auth/guard", "internal/secret"},
+	"internal/cli":          {"bridge", "auth", "auth/guard", "tokenstore", "internal/clientconfig", "internal/demo", "internal/secret"},
+	"bridge":                {"bridge/envelope"},
+	"bridge/envelope":       {},
+	"auth":                  {"tokenstore", "internal/markup", "internal/secret"},
+	"auth/guard":            {"bridge/envelope", "internal/secret"}, // what a message asks for is read in one place
+	"tokenstore":            {"internal/secret"},
+	"internal/clientconfig": {},
+	"internal/demo":         {"internal/markup", "internal/secret"},
+	"internal/markup":       {},
+	"internal/secret":       {},
+	"e2e":                   {},
 }
 
 // forTests may be imported by every test.
