@@ -56,7 +56,7 @@ func (d Decision) refused() *refusal {
 	case StepUp:
 		// RFC 9470 section 3: the status is 401, although the token is valid.
 		r.status, r.verdict, r.code = http.StatusUnauthorized, StepUpNeeded, "insufficient_user_authentication"
-		r.acr, r.maxAge = d.ACR, d.MaxAge
+		r.acr, r.maxAge, r.scopes = d.ACR, d.MaxAge, d.Scopes
 	}
 	return r
 }

@@ -58,7 +58,8 @@ type Decision struct {
 	// Rule names the rule that decided, for the audit. "" if the policy has no names.
 	Rule string
 
-	// Scopes are all that the operation needs, whether the token has some of them or not. For NeedScopes.
+	// Scopes are all that the operation needs, whether the token has some of them or not. For NeedScopes, and for StepUp if
+	// the token lacks some as well.
 	Scopes []string
 
 	// ACR are the accepted authentication context classes, and MaxAge how long ago the sign-in may be. For StepUp; either
