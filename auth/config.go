@@ -29,6 +29,10 @@ type Config struct {
 	// time-outs of the client are not taken over: the session has its own.
 	HTTP *http.Client
 
+	// ServerHTTP supplies the Transport of requests to the server's own origin, which alone may see a client certificate. If
+	// nil, it is HTTP.
+	ServerHTTP *http.Client
+
 	// Client is the identity to sign in with. The zero value means dynamic registration.
 	Client ClientIdentity
 
@@ -213,6 +217,7 @@ func (c ClientIdentity) check() error {
 func (c *Config) fill(server *url.URL) {
 	c.ServerURL = server.String()
 	c.HTTP = cmp.Or(c.HTTP, http.DefaultClient)
+	c.ServerHTTP = cmp.Or(c.ServerHTTP, c.HTTP)
 	c.LoginTimeout = cmp.Or(c.LoginTimeout, DefaultLoginTimeout)
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	if c.Notice == nil {

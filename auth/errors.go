@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -95,11 +96,16 @@ func isAlphanumeric(r rune) bool {
 
 // passOn gives err a hint where nobody knew a better one: what is wrong is on the other side.
 func passOn(err error) error {
+	return orHint(err, "if the network is up, pass this on to whoever runs the server or its identity provider: the fault is there")
+}
+
+// orHint gives err a hint unless it has one.
+func orHint(err error, text string) error {
 	var h interface{ Hint() string }
 	if err == nil || errors.As(err, &h) && h.Hint() != "" {
 		return err
 	}
-	return hint(err, "if the network is up, pass this on to whoever runs the server or its identity provider: the fault is there")
+	return hint(err, "%s", text)
 }
 
 // quoteLimit bounds how much text of a server an error shows, in bytes.
@@ -157,5 +163,16 @@ func netCause(err error) error {
 	if strings.Contains(err.Error(), "malformed") {
 		return errMalformed
 	}
-	return err
+	return certificateCause(err)
+}
+
+// certificateCause names who issued a certificate that is not trusted here, which is how a proxy that inspects TLS shows.
+func certificateCause(err error) error {
+	var untrusted *tls.CertificateVerificationError
+	if !errors.As(err, &untrusted) || len(untrusted.UnverifiedCertificates) == 0 {
+		return err
+	}
+	chain := untrusted.UnverifiedCertificates
+	return hint(fmt.Errorf("TLS certificate: %s; issued by %s", printable(untrusted.Err.Error()), quoted(chain[len(chain)-1].Issuer.String())),
+		"if that is your company's proxy, which inspects TLS, or your own certificate authority, trust its root certificate with --ca-file FILE (PEM) or in the system's trust store")
 }

@@ -45,6 +45,38 @@ func newFetcher(base http.RoundTripper, r *reach, log *slog.Logger) *fetcher {
 	}
 }
 
+// toServer sends requests to the origin of server through own.
+func (f *fetcher) toServer(server *url.URL, own http.RoundTripper) {
+	if t, ok := own.(*http.Transport); ok {
+		own = guarded(t, f.reach)
+	}
+	both := byOrigin{server, own, f.get.Transport}
+	f.get.Transport, f.post.Transport = both, both
+}
+
+// byOrigin sends requests to one origin another way than the rest.
+type byOrigin struct {
+	server      *url.URL
+	own, others http.RoundTripper
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (b byOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
+	if sameOrigin(req.URL, b.server) {
+		return b.own.RoundTrip(req)
+	}
+	return b.others.RoundTrip(req)
+}
+
+// CloseIdleConnections is what [http.Client] looks for.
+func (b byOrigin) CloseIdleConnections() {
+	for _, t := range []http.RoundTripper{b.own, b.others} {
+		if c, ok := t.(interface{ CloseIdleConnections() }); ok {
+			c.CloseIdleConnections()
+		}
+	}
+}
+
 func guarded(t *http.Transport, r *reach) http.RoundTripper {
 	t = t.Clone()
 	if t.DialTLSContext != nil {

@@ -92,6 +92,9 @@ func New(cfg Config) (*Session, error) {
 	s := &Session{cfg: cfg, server: server, name: name, pendingName: pendingName, log: cfg.Log}
 	r := &reach{server: server, lookup: net.DefaultResolver.LookupNetIP}
 	s.fetch = newFetcher(cfg.HTTP.Transport, r, cfg.Log)
+	if cfg.ServerHTTP != cfg.HTTP {
+		s.fetch.toServer(server, cfg.ServerHTTP.Transport)
+	}
 	s.disco = &discovery{server: server, issuer: cfg.Issuer, trusted: cfg.TrustIssuer, assumePKCE: cfg.AssumePKCE, fetch: s.fetch, log: cfg.Log}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil

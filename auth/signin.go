@@ -132,7 +132,7 @@ func (s *Session) probe(ctx context.Context) (wanted, error) {
 	case errors.As(err, &slow) && slow.Timeout() && ctx.Err() == nil:
 		return wanted{bearer: true}, nil // a stream that says nothing before its first event
 	case err != nil:
-		return wanted{}, hint(fmt.Errorf("ask the server for its sign-in: %w", netCause(err)), "check the URL and the network")
+		return wanted{}, orHint(fmt.Errorf("ask the server for its sign-in: %w", netCause(err)), "check the URL and the network")
 	}
 	defer resp.Body.Close() // unread: it may be a stream without end
 	if resp.StatusCode != http.StatusUnauthorized {

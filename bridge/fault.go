@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"bytes"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -171,15 +170,14 @@ func signInFault(s SignIn) *fault {
 
 // networkFault sorts failures of an HTTP request by whether the server can have seen it.
 func networkFault(host string, err error) error {
+	if f := wayFault(host, err); f != nil {
+		return f
+	}
 	f := &fault{code: codeUnreachable, kind: "unreachable", text: "cannot reach " + host, cause: bare(err)}
 	var dns *net.DNSError
-	var unknownCA x509.UnknownAuthorityError
-	var badHost x509.HostnameError
 	switch {
 	case errors.As(err, &dns):
 		f.hint = "check the host name in the URL, and that the network or VPN is up"
-	case errors.As(err, &unknownCA), errors.As(err, &badHost):
-		f.hint = "the server's TLS certificate is not trusted here; if your company inspects TLS, its root certificate must be in the system's trust store"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		f.hint, f.refusedDial = "check that the server runs and that the port in the URL is right", neverSent(err)
 	case neverSent(err):
@@ -225,8 +223,11 @@ func (p *pump) httpFault(resp *http.Response) error {
 	if s := snippet(withoutToken(body, resp)); s != "" {
 		f.cause = errors.New(s)
 	}
-	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
+	switch resp.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
 		f.code, f.kind = codeRefused, "refused"
+	case http.StatusProxyAuthRequired: // of the proxy of a plain http URL
+		f.code, f.kind, f.hint = codeUnreachable, "proxy", (&ProxyError{Status: resp.StatusCode}).Hint()
 	}
 	return f
 }
@@ -343,7 +344,7 @@ func (p *pump) handshakeFault(err error) error {
 		return err
 	}
 	return &fault{code: codeUnreachable, kind: "unreachable", cause: f.cause, text: "the handshake with " + p.up.host + " broke off",
-		hint: "try again; if it stays so, the server or a proxy on the way cuts connections"}
+		hint: "try again; if it stays so, the server or a proxy on the way cuts connections, or the server wants a client certificate (--client-cert)"}
 }
 
 // snippetLimit is how much foreign text an error quotes, in bytes.

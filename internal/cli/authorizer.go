@@ -12,23 +12,46 @@ import (
 
 // This file joins bridge and auth, which do not know each other.
 
-// signedIn authorizes requests with the person's sign-in, and adds the headers of the command line.
+// signedIn authorizes requests with the headers of the command line and, where there is no Authorization among them, with the
+// person's sign-in.
 type signedIn struct {
 	session *auth.Session
-	headers []header
+	headers *headerSource
 }
 
 // Authorize implements [bridge.Authorizer].
 func (a signedIn) Authorize(req *http.Request) error {
-	setHeaders(req, a.headers)
+	headers, err := a.headers.get(req.Context())
+	if err != nil {
+		return err
+	}
+	setHeaders(req, headers)
 	if bridge.IsBackground(req.Context()) {
 		*req = *req.WithContext(auth.Background(req.Context()))
+	}
+	if hasAuthorization(headers) {
+		return nil // there is nobody to sign in
 	}
 	return a.session.Authorize(req)
 }
 
+// maxHeaderResends bounds how often one request is sent again because its headers were renewed.
+const maxHeaderResends = 3
+
 // Challenged implements [bridge.Authorizer].
 func (a signedIn) Challenged(ctx context.Context, resp *http.Response, at bridge.Attempt) (bridge.Verdict, error) {
+	if resp.StatusCode == http.StatusUnauthorized && at.Resent < maxHeaderResends {
+		if renewed, err := a.headers.renew(ctx, resp.Request); err != nil || renewed {
+			return resendIf(renewed), err
+		}
+	}
+	headers, err := a.headers.get(ctx)
+	if err != nil {
+		return bridge.Refused, err
+	}
+	if hasAuthorization(headers) {
+		return bridge.Refused, keyRefused(resp.StatusCode)
+	}
 	verdict, err := a.session.Challenged(ctx, resp, auth.Attempt(at))
 	switch verdict {
 	case auth.Resend:
@@ -37,6 +60,22 @@ func (a signedIn) Challenged(ctx context.Context, resp *http.Response, at bridge
 		return bridge.Pending, err
 	}
 	return bridge.Refused, err
+}
+
+func resendIf(yes bool) bridge.Verdict {
+	if yes {
+		return bridge.Resend
+	}
+	return bridge.Refused
+}
+
+// keyRefused explains the refusal of an Authorization header of the user's own. A 403 speaks for itself.
+func keyRefused(status int) error {
+	if status == http.StatusForbidden {
+		return nil
+	}
+	return hinted{fmt.Errorf("the server does not accept the Authorization header given with --header, --header-file or --header-command (HTTP %d)", status),
+		"renew the key, or leave it out to sign in instead"}
 }
 
 // Pending implements [bridge.Authorizer].
@@ -52,27 +91,6 @@ func byDevice(d auth.DeviceCode) string {
 	}
 	return "open " + d.URI + " on any device and enter the code " + d.UserCode
 }
-
-// keyed authorizes requests with the Authorization header of the command line. There is nobody to sign in.
-type keyed struct{ headers []header }
-
-// Authorize implements [bridge.Authorizer].
-func (a keyed) Authorize(req *http.Request) error {
-	setHeaders(req, a.headers)
-	return nil
-}
-
-// Challenged implements [bridge.Authorizer].
-func (a keyed) Challenged(_ context.Context, resp *http.Response, _ bridge.Attempt) (bridge.Verdict, error) {
-	if resp.StatusCode == http.StatusForbidden {
-		return bridge.Refused, nil
-	}
-	return bridge.Refused, hinted{fmt.Errorf("the server does not accept the Authorization header given with --header (HTTP %d)", resp.StatusCode),
-		"renew the key, or leave --header out to sign in instead"}
-}
-
-// Pending implements [bridge.Authorizer].
-func (a keyed) Pending() (bridge.SignIn, bool) { return bridge.SignIn{}, false }
 
 // refusing lets no request out, because the configuration is wrong. The client shows the reason to its user, who would
 // not see why a process ended.

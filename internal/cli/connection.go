@@ -1,16 +1,13 @@
 package cli
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"drawbridge/auth"
 	"drawbridge/internal/secret"
@@ -22,8 +19,10 @@ type connection struct {
 	url     string
 	store   tokenstore.Store
 	session *auth.Session
-	headers []header
-	http    *http.Client
+	headers *headerSource
+	http    *http.Client // the way to the server
+	others  *http.Client // the way to everybody else
+	own     *http.Client // the way of auth to the server's origin; others where no client certificate makes a difference
 	log     *slog.Logger
 	close   func()
 }
@@ -38,19 +37,35 @@ func connectWith(env Env, o *options, url string, open func(*slog.Logger) (token
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{url: url, log: log, http: &http.Client{Transport: newTransport()}, close: closeLog}
-	if err := c.authorize(env, o, open); err != nil {
+	c := &connection{url: url, log: log, close: closeLog}
+	if err := c.prepare(env, o, open); err != nil {
 		closeLog()
 		return nil, err
 	}
 	return c, nil
 }
 
-func (c *connection) authorize(env Env, o *options, open func(*slog.Logger) (tokenstore.Store, error)) (err error) {
-	if c.headers, err = parseHeaders(o.headers, env.LookupEnv); err != nil {
+func (c *connection) prepare(env Env, o *options, open func(*slog.Logger) (tokenstore.Store, error)) (err error) {
+	if c.headers, err = o.header.source(env); err != nil {
 		return err
 	}
-	if hasAuthorization(c.headers) { // there is nobody to sign in, so no keychain to bother
+	shared, err := o.network.transport(env)
+	if err != nil {
+		return err
+	}
+	own, err := o.network.toServer(shared, c.url)
+	if err != nil {
+		return err
+	}
+	c.http, c.others = &http.Client{Transport: own, Jar: newOriginJar(c.url)}, &http.Client{Transport: shared}
+	if c.own = c.others; own != shared {
+		c.own = c.http
+	}
+	return c.authorize(env, o, open)
+}
+
+func (c *connection) authorize(env Env, o *options, open func(*slog.Logger) (tokenstore.Store, error)) error {
+	if c.headers.fixedAuthorization() { // there is nobody to sign in, so no keychain to bother
 		open = func(*slog.Logger) (tokenstore.Store, error) { return tokenstore.NewMemory(), nil }
 	}
 	client, err := o.client(env)
@@ -65,7 +80,7 @@ func (c *connection) authorize(env Env, o *options, open func(*slog.Logger) (tok
 		return err
 	}
 	c.session, err = auth.New(auth.Config{
-		ServerURL: c.url, Profile: o.profile, Store: c.store, HTTP: c.http,
+		ServerURL: c.url, Profile: o.profile, Store: c.store, HTTP: c.others, ServerHTTP: c.own,
 		Client: client, Issuer: o.issuer, Scopes: o.scopes, Callback: o.callback,
 		Resource: o.idp.resource, AuthorizeParams: params, TrustIssuer: o.idp.trustIssuer, AssumePKCE: o.idp.assumePKCE,
 		AllowHTTP: o.allowHTTP, LoginTimeout: o.loginTimeout,
@@ -78,6 +93,7 @@ func (c *connection) authorize(env Env, o *options, open func(*slog.Logger) (tok
 func (c *connection) end() {
 	c.session.Close()
 	c.http.CloseIdleConnections()
+	c.others.CloseIdleConnections()
 	c.close()
 }
 
@@ -164,26 +180,4 @@ func firstOf(values ...string) string {
 		}
 	}
 	return ""
-}
-
-const (
-	dialLimit, tlsLimit = 20 * time.Second, 20 * time.Second
-	keepAlivePeriod     = 30 * time.Second
-	idleLimit           = 90 * time.Second
-	maxIdle             = 64 // connections kept, so that a burst of calls does not dial again
-)
-
-// newTransport is the way to every server: proxies from the environment, system trust store, HTTP/2.
-func newTransport() *http.Transport {
-	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: dialLimit, KeepAlive: keepAlivePeriod}).DialContext,
-		ForceAttemptHTTP2:     true,
-		MaxIdleConns:          maxIdle,
-		MaxIdleConnsPerHost:   maxIdle,
-		IdleConnTimeout:       idleLimit,
-		TLSHandshakeTimeout:   tlsLimit,
-		ExpectContinueTimeout: time.Second,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
-	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	keyCommandLimit = 30 * time.Second // a human may have to type something
+	keyCommandLimit = 30 * time.Second // of any command; a human may have to type something
 	keyCommandPause = time.Second      // for its children to give standard output back after its end
 	keyCommandSize  = 4096             // bytes of output; a key has 32
 )
@@ -26,21 +26,25 @@ func keyCommand(env Env, line string) (func() (secret.Text, error), error) {
 	if err != nil {
 		return nil, usageError{hinted{fmt.Errorf("--token-store-key-command: %w", err), "for instance: --token-store-key-command 'pass show drawbridge-key'"}}
 	}
-	return func() (secret.Text, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), keyCommandLimit)
-		defer cancel()
-		out := &bounded{left: keyCommandSize}
-		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-		cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, env.Stderr, keyCommandPause
-		err := cmd.Run()
-		if ctx.Err() != nil {
-			err = fmt.Errorf("no answer within %v", keyCommandLimit)
-		}
-		if err != nil {
-			return secret.Text{}, fmt.Errorf("key command %q: %w", args[0], err)
-		}
-		return secret.New(out.text.String()), nil
-	}, nil
+	return func() (secret.Text, error) { return output(env, "key command", args, keyCommandSize) }, nil
+}
+
+// output runs a command and returns what it prints, at most size bytes. Errors name the command by what, and do not show
+// what it printed.
+func output(env Env, what string, args []string, size int) (secret.Text, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), keyCommandLimit)
+	defer cancel()
+	out := &bounded{left: size}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, env.Stderr, keyCommandPause
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		err = fmt.Errorf("no answer within %v", keyCommandLimit)
+	}
+	if err != nil {
+		return secret.Text{}, fmt.Errorf("%s %q: %w", what, args[0], err)
+	}
+	return secret.New(out.text.String()), nil
 }
 
 // bounded keeps what is written up to a size, beyond which it refuses.

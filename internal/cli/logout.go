@@ -123,6 +123,10 @@ func (o *options) logout(env Env, log *slog.Logger) (auth.Logout, error) {
 	if err != nil {
 		return auth.Logout{}, err
 	}
+	way, err := o.network.transport(env)
+	if err != nil {
+		return auth.Logout{}, err
+	}
 	store, err := o.openStore(env, log)
-	return auth.Logout{Store: store, HTTP: &http.Client{Transport: newTransport()}, Client: client, Log: log}, err
+	return auth.Logout{Store: store, HTTP: &http.Client{Transport: way}, Client: client, Log: log}, err
 }

@@ -24,7 +24,8 @@ type options struct {
 	loginTimeout                      time.Duration
 	noBrowser                         bool
 
-	headers   []string
+	header    headerOptions
+	network   networkOptions
 	allowHTTP bool
 
 	tokenStore, tokenStoreDir, tokenStoreKeyFile, tokenStoreKeyCommand string
@@ -47,7 +48,8 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.StringVar(&o.callback.Path, "callback-path", "", "path of the redirect URI (default "+auth.DefaultCallbackPath+")")
 	f.DurationVar(&o.loginTimeout, "login-timeout", auth.DefaultLoginTimeout, "how long a sign-in stays open")
 	f.BoolVar(&o.noBrowser, "no-browser", false, "print the sign-in address instead of opening a browser")
-	f.StringArrayVar(&o.headers, "header", nil, `header for the MCP server, "Name: value"; ${VAR} is taken from the environment (repeatable)`)
+	o.header.register(f)
+	o.network.register(f)
 	f.BoolVar(&o.allowHTTP, "allow-http", false, "accept an MCP server URL with plain http beyond this machine")
 	f.StringVar(&o.tokenStore, "token-store", "", "where tokens live: keychain, kernel, file or memory (default: DRAWBRIDGE_TOKEN_STORE, else keychain)")
 	f.StringVar(&o.tokenStoreDir, "token-store-dir", "", "directory of the file store (default: DRAWBRIDGE_TOKEN_STORE_DIR, else in your configuration directory)")

@@ -36,7 +36,9 @@ func runBridge(ctx context.Context, env Env, o *options, url string) error {
 	}
 	defer c.end()
 	cfg.Auth, cfg.HTTP, cfg.Log = c.authorizer(), c.http, c.log
-	go c.session.Warm(ctx)
+	if c.headers.command == nil { // else it is not known yet whether there is anybody to sign in
+		go c.session.Warm(ctx)
+	}
 	// On a signal there is half a second at most: a renewal under way ends beside the end of the MCP session.
 	defer context.AfterFunc(ctx, c.session.Close)()
 	return bridge.Run(ctx, cfg, env.Stdin, env.Stdout)
@@ -68,12 +70,7 @@ func tellMemory(env Env, err error) {
 }
 
 // authorizer returns what gives the bridge's requests their credentials.
-func (c *connection) authorizer() bridge.Authorizer {
-	if hasAuthorization(c.headers) {
-		return keyed{c.headers}
-	}
-	return signedIn{c.session, c.headers}
-}
+func (c *connection) authorizer() bridge.Authorizer { return signedIn{c.session, c.headers} }
 
 // fallback is the keychain until it turns out that it cannot be reached, then memory. It decides once, at the first
 // read: after a good one, a failure is a failure, because the keychain holds what must not be lost.
