@@ -130,7 +130,7 @@ func names(v any) (list []string) {
 		slices.Sort(list)
 	}
 	for i, name := range list {
-		list[i] = shown(strings.TrimPrefix(strings.TrimSpace(name), "/")) // Keycloak's names are paths
+		list[i] = shown(strings.TrimSpace(strings.TrimLeft(name, "/ "))) // Keycloak's names are paths
 	}
 	return slices.DeleteFunc(list, func(name string) bool { return name == "" })
 }

@@ -81,6 +81,9 @@ type idp struct {
 	status     int                                 // of every answer; 0 is 200
 	introspect func(url.Values, *http.Request) any // answers the introspection endpoint
 	asked      map[string]int                      // requests by path
+
+	second     object // metadata of another issuer on the same host, and its keys
+	secondKeys []jose.JSONWebKey
 }
 
 func newIDP() *idp {
@@ -135,6 +138,10 @@ func (p *idp) answer(w http.ResponseWriter, r *http.Request) {
 		panic("a request went to " + r.URL.Host)
 	case strings.Contains(strings.Join(places, " ")+" ", r.URL.Path+" "):
 		document = p.document()
+	case r.URL.Path == "/.well-known/oauth-authorization-server/second":
+		document = p.second
+	case r.URL.Path == "/second/keys":
+		document = jose.JSONWebKeySet{Keys: p.secondKeys}
 	case r.URL.Path == "/tenant/keys":
 		document = jose.JSONWebKeySet{Keys: p.keys}
 	case r.URL.Path == "/tenant/introspect" && p.introspect != nil:

@@ -141,7 +141,7 @@ func (p *provider) end(err error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.failure = err
+	p.tried, p.failure = p.now(), err
 }
 
 // renew replaces what is known of the issuer. All of it together may take fetchTimeout.
