@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -153,7 +154,7 @@ func (p *pump) body(resp *http.Response) ([]byte, error) {
 	case len(body) == 0:
 		return nil, p.cutFault(errors.New("the answer is empty"))
 	}
-	return body, nil
+	return bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), nil // RFC 8259 section 8.1: parsers may ignore a byte order mark
 }
 
 var errTooLong = errors.New("too long")
