@@ -37,7 +37,6 @@ func (p *pump) takeMessage(raw []byte, b *batch) {
 		p.reject(err, nil, b)
 		return
 	}
-	m.Raw = envelope.OneLine(m.Raw)
 	switch m.Kind() {
 	case envelope.Request:
 		p.takeRequest(m, b)

@@ -215,7 +215,6 @@ func neverSent(err error) bool {
 func (p *pump) httpFault(resp *http.Response) error {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // a part of it explains as well as all of it
 	if m, err := envelope.Parse(body); err == nil && m.Error != nil {
-		m.Raw = envelope.OneLine(m.Raw)
 		return &serverError{m}
 	}
 	f := &fault{code: codeBadAnswer, kind: "http_status", status: resp.StatusCode, hint: statusHint(resp), retryAfter: retryAfter(resp),

@@ -201,7 +201,6 @@ func (p *pump) soleAnswer(resp *http.Response, id []byte) (envelope.Message, err
 	case err != nil || m.Kind() != envelope.Response:
 		return m, p.contentFault(resp, body)
 	}
-	m.Raw = envelope.OneLine(m.Raw)
 	return m, nil
 }
 
@@ -219,7 +218,6 @@ func (p *pump) deliver(raw []byte, from *call) error {
 	if err != nil {
 		return p.wrapSyntax(err)
 	}
-	m.Raw = envelope.OneLine(m.Raw)
 	switch m.Kind() {
 	case envelope.Response:
 		p.resolve(m, from)

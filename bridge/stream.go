@@ -121,7 +121,6 @@ func (p *pump) soleEvent(resp *http.Response) (envelope.Message, error) {
 		if err != nil {
 			return m, p.syntaxFault(err)
 		}
-		m.Raw = envelope.OneLine(m.Raw)
 		if m.Kind() == envelope.Response {
 			return m, nil
 		}

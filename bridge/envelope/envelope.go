@@ -41,7 +41,8 @@ type Message struct {
 }
 
 // Parse checks that raw is one JSON object and finds its members. Where a member stands twice, the last one counts, as
-// in most decoders. An error wraps ErrNotMessage where the text is good JSON.
+// in most decoders. Line ends between tokens become spaces, in place, so that Raw is one line: JSON strings must not
+// hold any, so nothing that means something changes. An error wraps ErrNotMessage where the text is good JSON.
 func Parse(raw []byte) (Message, error) {
 	s := scanner{b: raw}
 	s.space()
@@ -56,6 +57,9 @@ func Parse(raw []byte) (Message, error) {
 	m.Raw = raw[start:s.i]
 	if err := s.end(); err != nil {
 		return Message{}, err
+	}
+	if s.lines {
+		oneLine(m.Raw)
 	}
 	return m, nil
 }
@@ -81,19 +85,27 @@ func (s *scanner) end() error {
 }
 
 func (m *Message) member(key, value []byte) {
-	switch unquote(key) {
-	case "id":
+	switch {
+	case named(key, "id"):
 		m.ID = value
-	case "method":
+	case named(key, "method"):
 		m.hasMethod = value[0] == '"'
 		m.Method = unquote(value)
-	case "params":
+	case named(key, "params"):
 		m.Params = value
-	case "result":
+	case named(key, "result"):
 		m.Result = value
-	case "error":
+	case named(key, "error"):
 		m.Error = value
 	}
+}
+
+// named reports whether key, a string that the scanner passed, is name, which holds nothing to escape.
+func named(key []byte, name string) bool {
+	if len(key) == len(name)+2 {
+		return string(key[1:len(key)-1]) == name
+	}
+	return len(key) > len(name) && bytes.IndexByte(key, '\\') >= 0 && unquote(key) == name
 }
 
 // unquote decodes a string that the scanner passed; "" if text is no string.
@@ -184,7 +196,7 @@ func Member(object []byte, name string) ([]byte, bool) {
 	}
 	var out []byte
 	err := s.object(func(key, value []byte) {
-		if unquote(key) == name {
+		if named(key, name) {
 			out = value
 		}
 	})
@@ -211,18 +223,16 @@ func StringMember(object []byte, name string) string {
 	return unquote(value)
 }
 
-// OneLine replaces line ends by spaces, in place. In a message that Parse passed they can only be white space between
-// tokens: JSON strings must not hold control characters.
-func OneLine(raw []byte) []byte {
+// oneLine replaces line ends by spaces.
+func oneLine(raw []byte) {
 	for _, c := range []byte{'\n', '\r'} {
-		for i := bytes.IndexByte(raw, c); i >= 0; {
-			raw[i] = ' '
-			next := bytes.IndexByte(raw[i:], c)
-			if next < 0 {
+		for rest := raw; ; {
+			i := bytes.IndexByte(rest, c)
+			if i < 0 {
 				break
 			}
-			i += next
+			rest[i] = ' '
+			rest = rest[i+1:]
 		}
 	}
-	return raw
 }

@@ -135,10 +135,28 @@ func TestMembers(t *testing.T) {
 	}
 }
 
-func TestOneLine(t *testing.T) {
-	in := []byte("{\r\n \"a\": 1,\n\n\"b\":2\r}\n")
-	if got := envelope.OneLine(in); bytes.ContainsAny(got, "\r\n") || !json.Valid(got) {
-		t.Errorf("OneLine = %q", got)
+func TestParseMakesOneLine(t *testing.T) {
+	in := []byte("{\r\n \"a\": \"x\\n\",\n\n\"id\":2\r}\n")
+	m, err := envelope.Parse(in)
+	if want := "{   \"a\": \"x\\n\",  \"id\":2 }"; err != nil || string(m.Raw) != want {
+		t.Errorf("Raw = %q, %v; want %q", m.Raw, err, want)
+	}
+}
+
+// TestLongStrings: what ends a string is found wherever it is, whatever stands around it.
+func TestLongStrings(t *testing.T) {
+	for _, size := range []int{0, 1, 7, 8, 31, 32, 63, 64, 65, 127, 200, 1000, 9000, 40_000} {
+		for at := max(0, size-70); at <= size; at++ {
+			for _, tt := range []struct {
+				special string
+				good    bool
+			}{{"", true}, {`\"`, true}, {`\\`, true}, {"\x7f\xff\u00e9", true}, {`\x`, false}, {`"`, false}, {"\n", false}, {"\x00", false}, {"\x1f", false}} {
+				text := `{"id":"` + strings.Repeat("x", at) + tt.special + strings.Repeat("\xe9", size-at) + `"}`
+				if _, err := envelope.Parse([]byte(text)); (err == nil) != tt.good || (err == nil) != json.Valid([]byte(text)) {
+					t.Fatalf("%d bytes with %q at %d: %v", size, tt.special, at, err)
+				}
+			}
+		}
 	}
 }
 
@@ -160,6 +178,9 @@ func FuzzParse(f *testing.F) {
 		if json.Unmarshal(in, &ref) == nil && !bytes.Equal(ref["id"], m.ID) {
 			t.Fatalf("id of %q = %q, encoding/json says %q", in, m.ID, ref["id"])
 		}
+		if bytes.ContainsAny(m.Raw, "\r\n") {
+			t.Fatalf("Raw of %q has line ends: %q", in, m.Raw)
+		}
 		if edited := m.WithID([]byte(`"new"`)); !json.Valid(edited) {
 			t.Fatalf("WithID made %q of %q", edited, in)
 		}
@@ -169,7 +190,8 @@ func FuzzParse(f *testing.F) {
 func BenchmarkParse(b *testing.B) {
 	long := `{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"` + strings.Repeat("lorem ipsum ", 90_000) + `"}]}}`
 	dense := `{"jsonrpc":"2.0","id":1,"result":{"tools":[` + strings.Repeat(`{"name":"t","inputSchema":{"type":"object","properties":{}}},`, 1000) + `{}]}}`
-	for name, text := range map[string]string{"100B": `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello there, you"}}}`, "1MB-string": long, "60KB-dense": dense} {
+	escaped := `{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"` + strings.Repeat(`a line of code: \"x\" \u00e9\n`, 30_000) + `"}]}}`
+	for name, text := range map[string]string{"1MB-escaped": escaped, "100B": `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello there, you"}}}`, "1MB-string": long, "60KB-dense": dense} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()

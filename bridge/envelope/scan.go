@@ -1,12 +1,11 @@
 package envelope
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 )
 
-// maxDepth bounds nesting, as encoding/json does, so that hostile input cannot exhaust the stack.
+// maxDepth bounds nesting, as encoding/json does, so that hostile input cannot exhaust memory.
 const maxDepth = 10_000
 
 var errDepth = errors.New("nested too deeply")
@@ -16,7 +15,8 @@ var errDepth = errors.New("nested too deeply")
 type scanner struct {
 	b     []byte
 	i     int
-	depth int
+	depth int  // of the containers that object and array are in
+	lines bool // there are line ends between tokens
 }
 
 func (s *scanner) errorf(format string, args ...any) error {
@@ -24,12 +24,17 @@ func (s *scanner) errorf(format string, args ...any) error {
 }
 
 func (s *scanner) space() {
-	for s.i < len(s.b) && isSpace(s.b[s.i]) {
+	for s.i < len(s.b) && s.b[s.i] <= ' ' {
+		switch s.b[s.i] {
+		case '\n', '\r':
+			s.lines = true
+		case ' ', '\t':
+		default:
+			return
+		}
 		s.i++
 	}
 }
-
-func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
 // peek returns the next byte, or 0 at the end: 0 is legal nowhere outside strings.
 func (s *scanner) peek() byte {
@@ -39,55 +44,37 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// value skips one value and returns its bytes.
-func (s *scanner) value() ([]byte, error) {
-	start := s.i
-	var err error
-	switch c := s.peek(); {
-	case c == '{':
-		err = s.object(nil)
-	case c == '[':
-		err = s.array(nil)
-	case c == '"':
-		err = s.str()
-	case c == '-' || c >= '0' && c <= '9':
-		err = s.number()
-	default:
-		err = s.literal()
-	}
-	return s.b[start:s.i], err
-}
-
-// object skips an object and calls member, if not nil, with each key (quotes included) and value.
+// object skips an object and calls member with each key (quotes included) and value.
 func (s *scanner) object(member func(key, value []byte)) error {
 	return s.composite('}', func() error {
 		start := s.i
-		if s.peek() != '"' {
-			return s.unexpected("a key")
-		}
-		if err := s.str(); err != nil {
+		if err := s.name('}'); err != nil {
 			return err
 		}
-		key := s.b[start:s.i]
-		s.space()
-		if s.peek() != ':' {
-			return s.unexpected("a colon")
-		}
-		s.i++
-		s.space()
+		key := s.b[start:s.afterString(start)]
 		value, err := s.value()
-		if err == nil && member != nil {
+		if err == nil {
 			member(key, value)
 		}
 		return err
 	})
 }
 
-// array skips an array and calls element, if not nil, with each value.
+// afterString returns where the string that begins at start and was skipped before ends. Only white space and a colon
+// follow it up to where the scanner is.
+func (s *scanner) afterString(start int) int {
+	end := s.i
+	for end > start && s.b[end-1] != '"' {
+		end--
+	}
+	return end
+}
+
+// array skips an array and calls element with each value.
 func (s *scanner) array(element func(value []byte)) error {
 	return s.composite(']', func() error {
 		value, err := s.value()
-		if err == nil && element != nil {
+		if err == nil {
 			element(value)
 		}
 		return err
@@ -96,9 +83,7 @@ func (s *scanner) array(element func(value []byte)) error {
 
 // composite skips the brackets and commas around what part skips.
 func (s *scanner) composite(end byte, part func() error) error {
-	if s.depth++; s.depth > maxDepth {
-		return errDepth
-	}
+	s.depth++
 	defer func() { s.depth-- }()
 	s.i++
 	s.space()
@@ -124,68 +109,98 @@ func (s *scanner) composite(end byte, part func() error) error {
 	}
 }
 
+// value skips one value and returns its bytes. It does not recurse: most messages are a few deep, some lists are long.
+func (s *scanner) value() ([]byte, error) {
+	start := s.i
+	var room [32]byte
+	ends := room[:0] // the brackets that are still to come, the innermost last
+	for {
+		end, err := s.begin()
+		if err != nil {
+			return nil, err
+		}
+		if end != 0 {
+			if ends = append(ends, end); len(ends)+s.depth > maxDepth {
+				return nil, errDepth
+			}
+			if s.space(); s.peek() != end {
+				if err := s.name(end); err != nil {
+					return nil, err
+				}
+				continue
+			}
+		}
+		if ends, err = s.finish(ends); err != nil {
+			return nil, err
+		}
+		if len(ends) == 0 {
+			return s.b[start:s.i], nil
+		}
+	}
+}
+
+// begin skips a scalar, or the bracket that opens a container, whose other bracket it returns.
+func (s *scanner) begin() (end byte, err error) {
+	switch c := s.peek(); {
+	case c == '"':
+		return 0, s.str()
+	case c == '{':
+		s.i++
+		return '}', nil
+	case c == '[':
+		s.i++
+		return ']', nil
+	case c == '-' || c >= '0' && c <= '9':
+		return 0, s.number()
+	}
+	return 0, s.literal()
+}
+
+// finish closes the containers that end here, up to the next value or the end of the outermost.
+func (s *scanner) finish(ends []byte) ([]byte, error) {
+	for len(ends) > 0 {
+		s.space()
+		end := ends[len(ends)-1]
+		switch s.peek() {
+		case end:
+			s.i++
+			ends = ends[:len(ends)-1]
+		case ',':
+			s.i++
+			s.space()
+			return ends, s.name(end)
+		default:
+			return nil, s.unexpected("a comma or the end of a list")
+		}
+	}
+	return ends, nil
+}
+
+// name skips the key and the colon in front of a value, in the container that end closes. Arrays have none.
+func (s *scanner) name(end byte) error {
+	if end != '}' {
+		return nil
+	}
+	if s.peek() != '"' {
+		return s.unexpected("a key")
+	}
+	if err := s.str(); err != nil {
+		return err
+	}
+	s.space()
+	if s.peek() != ':' {
+		return s.unexpected("a colon")
+	}
+	s.i++
+	s.space()
+	return nil
+}
+
 func (s *scanner) unexpected(want string) error {
 	if s.i >= len(s.b) {
 		return s.errorf("the text ends where %s should be", want)
 	}
 	return s.errorf("%q where %s should be", s.b[s.i], want)
-}
-
-// str skips a string. Most bytes of most messages are in strings, so it looks at eight at a time.
-func (s *scanner) str() error {
-	s.i++
-	for s.i < len(s.b) {
-		if s.i+8 <= len(s.b) && plain(binary.LittleEndian.Uint64(s.b[s.i:])) {
-			s.i += 8
-			continue
-		}
-		switch c := s.b[s.i]; {
-		case c == '"':
-			s.i++
-			return nil
-		case c == '\\':
-			if err := s.escape(); err != nil {
-				return err
-			}
-		case c < 0x20:
-			return s.errorf("control character %#x in a string", c)
-		default:
-			s.i++
-		}
-	}
-	return s.errorf("the text ends inside a string")
-}
-
-// plain reports whether none of the eight bytes of w is a quote, a backslash or a control character. It may say no for
-// a plain group, never yes for another (the borrow of a subtraction only adds bits).
-func plain(w uint64) bool {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
-	quote, slash := w^(ones*'"'), w^(ones*'\\')
-	return ((w-ones*0x20)&^w|(quote-ones)&^quote|(slash-ones)&^slash)&high == 0
-}
-
-func (s *scanner) escape() error {
-	s.i++
-	switch s.peek() {
-	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-		s.i++
-		return nil
-	case 'u':
-		s.i++
-		return s.hex4()
-	}
-	return s.unexpected("an escape")
-}
-
-func (s *scanner) hex4() error {
-	for range 4 {
-		c := s.peek() | 0x20
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return s.unexpected("a hex digit")
-		}
-		s.i++
-	}
-	return nil
 }
 
 func (s *scanner) number() error {
