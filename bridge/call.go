@@ -5,6 +5,7 @@ import (
 	"context"
 	"sync"
 
+	"drawbridge/bridge/bulk"
 	"drawbridge/bridge/envelope"
 )
 
@@ -13,7 +14,8 @@ type call struct {
 	envelope.Message
 	ctx    context.Context // ends with the call's HTTP exchange; cancelled by cancel or with the bridge
 	cancel context.CancelFunc
-	batch  *batch // nil outside batches
+	batch  *batch       // nil outside batches
+	lent   *bulk.Buffer // the memory of a big request, until its exchange is over; else nil
 
 	sent bool                    // the server may have it; guarded by calls.mu
 	in   *handshake              // the session it was last sent in; guarded by calls.mu
@@ -97,7 +99,7 @@ func (b *batch) add(answer []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if answer != nil {
-		b.answers = append(b.answers, answer)
+		b.answers = append(b.answers, bytes.Clone(answer)) // it may be in lent memory
 	}
 	if b.missing--; b.missing == 0 && len(b.answers) > 0 {
 		b.write(append(append([]byte("["), bytes.Join(b.answers, []byte(","))...), ']'))

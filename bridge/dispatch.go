@@ -1,20 +1,35 @@
 package bridge
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
+	"drawbridge/bridge/bulk"
 	"drawbridge/bridge/envelope"
 )
 
 // take handles one line of the client. It runs in the reader's goroutine and must not wait
 // for anything.
-func (p *pump) take(line []byte) {
-	if envelope.IsBatch(line) {
-		p.takeBatch(line)
-		return
+func (p *pump) take(line bulk.Text) {
+	switch {
+	case line.Lent != nil && p.takeBig(line):
+	case envelope.IsBatch(line.Bytes):
+		p.takeBatch(line.Own())
+	default:
+		p.takeMessage(line.Own(), nil)
 	}
-	p.takeMessage(line, nil)
+}
+
+// takeBig takes a big tool call without copying it. What else is big is rare, and may be kept by those that handle it.
+func (p *pump) takeBig(line bulk.Text) bool {
+	m, err := envelope.Parse(line.Bytes)
+	if err != nil || m.Kind() != envelope.Request || m.Method != "tools/call" {
+		return false
+	}
+	m.ID = bytes.Clone(m.ID) // it is looked at after the call
+	p.takeRequest(&call{Message: m, lent: line.Lent})
+	return true
 }
 
 // takeBatch handles a JSON-RPC batch. A server of MCP 2025-06-18 or later knows none, so its messages travel one by one.
@@ -39,7 +54,7 @@ func (p *pump) takeMessage(raw []byte, b *batch) {
 	}
 	switch m.Kind() {
 	case envelope.Request:
-		p.takeRequest(m, b)
+		p.takeRequest(&call{Message: m, batch: b})
 	case envelope.Notification:
 		p.takeNotification(m)
 	case envelope.Response:
@@ -76,25 +91,25 @@ func (b *batch) grow() {
 	b.missing++
 }
 
-func (p *pump) takeRequest(m envelope.Message, b *batch) {
-	c := &call{Message: m, batch: b}
+func (p *pump) takeRequest(c *call) {
 	c.ctx, c.cancel = context.WithCancel(p.life)
-	if b != nil {
-		b.grow()
+	if c.batch != nil {
+		c.batch.grow()
 	}
 	if !p.calls.add(c) {
 		c.cancel()
+		c.lent.Release()
 		p.refuseDuplicate(c)
 		return
 	}
-	switch m.Method {
+	switch c.Method {
 	case "ping":
 		p.answerSoon(c, resultMessage(c.ID, emptyObject))
 	case "server/discover":
 		// The client then sends initialize, which loses nothing; MCP 2026-07-28 versioning, backward compatibility.
 		p.answerSoon(c, errorMessage(c.ID, &fault{code: codeMethodNotFound, kind: "unsupported", text: "server/discover is not supported; send initialize"}))
 	case "initialize":
-		h, greeted := p.session.begin(p, m)
+		h, greeted := p.session.begin(p, c.Message)
 		go p.initialize(c, h, greeted)
 	default:
 		p.session.setReady()

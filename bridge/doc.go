@@ -15,6 +15,12 @@
 // the tool sign_in, and list_changed notifications follow when the server is there. Only operations (tools/call and the
 // like) wait for the human, and not for ever.
 //
+// # Who owns the bytes
+//
+// Small messages belong to the garbage collector. The bytes of a big answer are lent (package bulk) until deliver
+// returns, those of a big tool call until its exchange is over and the transport closed the request's body: what is to
+// be kept longer is copied. What a stream brings is queued for stdout and written before more is waited for.
+//
 // # Who ends what
 //
 // Run ends on end of input (after answering what is due), on its context (at once), or when stdout breaks. Every

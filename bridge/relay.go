@@ -1,13 +1,10 @@
 package bridge
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
-	"strings"
 	"time"
 
 	"drawbridge/bridge/envelope"
@@ -15,6 +12,7 @@ import (
 
 // forward gets c its answer. It is the goroutine of one request.
 func (p *pump) forward(c *call) {
+	defer c.lent.Release()
 	defer c.cancel()
 	kind := standInOf(c.Method)
 	if kind == level {
@@ -70,7 +68,7 @@ func (p *pump) exchange(c *call, kind standIn) (*handshake, error) {
 	ctx, stop := context.WithCancelCause(c.ctx)
 	defer stop(nil)
 	resp, err := p.up.send(ctx, exchange{
-		method: http.MethodPost, body: c.Raw, link: h.link, attempt: Attempt{Operation: operation(c.Message)},
+		method: http.MethodPost, body: c.Raw, lent: c.lent, link: h.link, attempt: Attempt{Operation: operation(c.Message)},
 		human: p.humanFor(c, kind), sent: func() { p.calls.markSent(c, h, stop) },
 	})
 	if err == nil {
@@ -106,7 +104,9 @@ func (p *pump) receive(ctx context.Context, c *call, h *handshake, resp *http.Re
 	if err != nil {
 		return err
 	}
-	if err := p.deliver(body, c); err != nil {
+	defer body.Lent.Release()
+	defer p.flush()
+	if err := p.deliver(body.Bytes, c); err != nil {
 		var f *fault
 		if untilEnd(resp) && errors.As(err, &f) && f.kind == "bad_json" {
 			return p.cutFault(f.cause)
@@ -114,7 +114,7 @@ func (p *pump) receive(ctx context.Context, c *call, h *handshake, resp *http.Re
 		return err
 	}
 	if p.calls.find(c.ID) == c {
-		return p.contentFault(resp, body) // JSON-RPC, but no answer to c: c would wait for ever
+		return p.contentFault(resp, body.Bytes) // JSON-RPC, but no answer to c: c would wait for ever
 	}
 	return nil
 }
@@ -140,47 +140,6 @@ func isEventStream(resp *http.Response) bool {
 	return kind == "text/event-stream"
 }
 
-// body reads an answer that should be JSON.
-func (p *pump) body(resp *http.Response) ([]byte, error) {
-	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	body, err := readAll(resp, p.cfg.MaxMessage)
-	switch {
-	case errors.Is(err, errTooLong):
-		return nil, &fault{code: codeBadAnswer, kind: "too_long", text: p.up.host + " answered with too large a message", cause: tooLong(p.cfg.MaxMessage)}
-	case err != nil:
-		return nil, p.cutFault(bare(err))
-	case kind != "" && kind != "application/json" && !strings.HasSuffix(kind, "+json"):
-		return nil, p.contentFault(resp, body)
-	case len(body) == 0:
-		return nil, p.cutFault(errors.New("the answer is empty"))
-	}
-	return bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), nil // RFC 8259 section 8.1: parsers may ignore a byte order mark
-}
-
-var errTooLong = errors.New("too long")
-
-func readAll(resp *http.Response, limit int) ([]byte, error) {
-	if resp.ContentLength > int64(limit) {
-		return nil, errTooLong
-	}
-	size := max(resp.ContentLength, 512)
-	buf := make([]byte, 0, size+1) // one more, so that the end is seen without growing
-	for {
-		n, err := resp.Body.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		switch {
-		case len(buf) > limit:
-			return nil, errTooLong
-		case err == io.EOF:
-			return buf, nil
-		case err != nil:
-			return nil, err
-		case len(buf) == cap(buf):
-			buf = append(buf, 0)[:len(buf)]
-		}
-	}
-}
-
 // soleAnswer reads the answer to a request of the bridge's own, or to initialize: the first response in resp.
 // Notifications before it go to the client.
 func (p *pump) soleAnswer(resp *http.Response, id []byte) (envelope.Message, error) {
@@ -190,10 +149,11 @@ func (p *pump) soleAnswer(resp *http.Response, id []byte) (envelope.Message, err
 	if isEventStream(resp) {
 		return p.soleEvent(resp)
 	}
-	body, err := p.body(resp)
+	text, err := p.body(resp)
 	if err != nil {
 		return envelope.Message{}, err
 	}
+	body := text.Own()
 	m, err := envelope.Parse(body)
 	switch {
 	case err != nil && !errors.Is(err, envelope.ErrNotMessage):
@@ -222,7 +182,7 @@ func (p *pump) deliver(raw []byte, from *call) error {
 	case envelope.Response:
 		p.resolve(m, from)
 	case envelope.Request, envelope.Notification:
-		p.write(m.Raw)
+		p.queue(m.Raw)
 	default:
 		return p.syntaxFault(envelope.ErrNotMessage)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"drawbridge/bridge/bulk"
 	"drawbridge/bridge/stdio"
 )
 
@@ -87,7 +88,7 @@ func Run(ctx context.Context, cfg Config, in io.Reader, out io.Writer) error {
 	}
 	p := newPump(cfg, out)
 	ended := make(chan error, 1)
-	go func() { ended <- p.read(stdio.NewReader(in, cfg.MaxMessage)) }()
+	go func() { ended <- p.read(stdio.NewReader(in, cfg.MaxMessage, p.pool)) }()
 	select {
 	case err = <-ended:
 		p.drain(ctx)
@@ -106,6 +107,8 @@ type pump struct {
 	cfg Config
 	up  upstream
 	out *stdio.Writer
+
+	pool *bulk.Pool // memory for big messages
 
 	calls   calls
 	session session
@@ -126,6 +129,7 @@ type pump struct {
 func newPump(cfg Config, out io.Writer) *pump {
 	p := &pump{
 		cfg: cfg, up: newUpstream(cfg), out: stdio.NewWriter(out),
+		pool:    &bulk.Pool{Limit: 3*cfg.MaxMessage + 1<<20}, // what the readers of lines and streams need
 		closing: make(chan struct{}), broken: make(chan struct{}),
 		answers: make(chan []byte, maxAnswers), wake: make(chan struct{}, 1),
 	}
@@ -154,9 +158,17 @@ func (p *pump) read(in *stdio.Reader) error {
 	}
 }
 
-// write sends a message to the client. When that fails, the client is gone and Run ends.
-func (p *pump) write(message []byte) {
-	if err := p.out.Write(message); err != nil {
+// write sends a message to the client.
+func (p *pump) write(message []byte) { p.wrote(p.out.Write(message)) }
+
+// queue is write for a message that more may follow at once. Who queues flushes before waiting for anything.
+func (p *pump) queue(message []byte) { p.wrote(p.out.Queue(message)) }
+
+func (p *pump) flush() { p.wrote(p.out.Flush()) }
+
+// wrote ends Run when a write failed, because the client is gone.
+func (p *pump) wrote(err error) {
+	if err != nil {
 		p.broke.Do(func() { close(p.broken) })
 	}
 }

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -56,7 +57,9 @@ var errCut = errors.New("the event stream ended")
 
 // readEvents delivers events until the stream ends (errCut) or, on the stream of c, shortly after c is answered.
 func (p *pump) readEvents(resp *http.Response, at *position, c *call) error {
-	r := sse.NewReader(resp.Body, p.cfg.MaxMessage)
+	r := p.events(resp)
+	defer r.Close()
+	defer p.flush()
 	for {
 		e, err := r.Next()
 		at.lastID, at.retry = keepID(at.lastID, r.LastID()), r.Retry()
@@ -108,7 +111,8 @@ func (p *pump) resume(ctx context.Context, h *handshake, at position, tries int)
 
 // soleEvent reads an event stream up to its first response.
 func (p *pump) soleEvent(resp *http.Response) (envelope.Message, error) {
-	r := sse.NewReader(resp.Body, p.cfg.MaxMessage)
+	r := p.events(resp)
+	defer r.Close()
 	for {
 		e, err := r.Next()
 		if err != nil {
@@ -117,7 +121,7 @@ func (p *pump) soleEvent(resp *http.Response) (envelope.Message, error) {
 		if len(e.Data) == 0 {
 			continue
 		}
-		m, err := envelope.Parse(e.Data)
+		m, err := envelope.Parse(bytes.Clone(e.Data))
 		if err != nil {
 			return m, p.syntaxFault(err)
 		}

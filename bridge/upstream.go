@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"drawbridge/bridge/bulk"
 )
 
 const (
@@ -48,6 +50,7 @@ func sameOrigin(req *http.Request, via []*http.Request) error {
 type exchange struct {
 	method  string
 	body    []byte
+	lent    *bulk.Buffer // the memory of body; nil where it is the garbage collector's
 	link    link
 	lastID  string // Last-Event-ID, to resume a stream
 	attempt Attempt
@@ -159,11 +162,7 @@ func (b *cancelBody) Close() error {
 
 // request builds x with its headers (MCP 2025-11-25 transports) and its credentials.
 func (u *upstream) request(ctx context.Context, x exchange) (*http.Request, error) {
-	var body io.Reader
-	if x.body != nil {
-		body = bytes.NewReader(x.body)
-	}
-	req, err := http.NewRequestWithContext(ctx, x.method, u.url, body)
+	req, err := http.NewRequestWithContext(ctx, x.method, u.url, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -180,6 +179,7 @@ func (u *upstream) request(ctx context.Context, x exchange) (*http.Request, erro
 	if err := u.auth.Authorize(req); err != nil {
 		return nil, authFault(err)
 	}
+	x.setBody(req)
 	return req, nil
 }
 

@@ -145,7 +145,7 @@ func TestParseMakesOneLine(t *testing.T) {
 
 // TestLongStrings: what ends a string is found wherever it is, whatever stands around it.
 func TestLongStrings(t *testing.T) {
-	for _, size := range []int{0, 1, 7, 8, 31, 32, 63, 64, 65, 127, 200, 1000, 9000, 40_000} {
+	for _, size := range []int{0, 1, 8, 31, 64, 65, 200, 9000} {
 		for at := max(0, size-70); at <= size; at++ {
 			for _, tt := range []struct {
 				special string

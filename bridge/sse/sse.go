@@ -7,14 +7,12 @@ import (
 	"io"
 	"strconv"
 	"time"
+
+	"drawbridge/bridge/bulk"
 )
 
 // ErrTooLong means that an event is larger than the reader's limit.
 var ErrTooLong = errors.New("event too long")
-
-const bufferSize = 32 << 10
-
-var byteOrderMark = []byte("\xef\xbb\xbf")
 
 // Event is one dispatched event.
 type Event struct {
@@ -22,28 +20,26 @@ type Event struct {
 	ID string
 	// Name is the event's type; "message" where the stream gives none.
 	Name string
-	// Data is the data lines, joined by newlines. It is the caller's to keep. A priming event has none.
+	// Data is the data lines, joined by newlines. It is valid until the next event is read. A priming event has none.
 	Data []byte
 }
 
 // Reader reads events. It is not safe for concurrent use.
 type Reader struct {
-	src   io.Reader
-	limit int
-
-	buf        []byte
-	start, end int  // unread bytes are buf[start:end]
-	began      bool // the byte order mark, if any, is behind us
-	skipLF     bool // the last line ended in CR: a following LF belongs to it
+	input
 
 	lastID string
 	retry  time.Duration
 }
 
-// NewReader returns a Reader that fails with ErrTooLong on events larger than limit bytes.
-func NewReader(src io.Reader, limit int) *Reader {
-	return &Reader{src: src, limit: limit, buf: make([]byte, bufferSize)}
+// NewReader returns a Reader that fails with ErrTooLong on events larger than limit bytes. Memory for large ones comes
+// from pool, whose Limit is at least three times limit. The caller closes the Reader.
+func NewReader(src io.Reader, limit int, pool *bulk.Pool) *Reader {
+	return &Reader{input: newInput(src, limit, pool)}
 }
+
+// Close gives memory back. It does not close the source. The Reader must not be used after it.
+func (r *Reader) Close() { r.close() }
 
 // LastID returns the last event id seen, to resume with.
 func (r *Reader) LastID() string { return r.lastID }
@@ -51,14 +47,11 @@ func (r *Reader) LastID() string { return r.lastID }
 // Retry returns the reconnection time the stream asked for; 0 if it did not.
 func (r *Reader) Retry() time.Duration { return r.retry }
 
-// Buffered reports whether bytes that were already received wait to be read.
-func (r *Reader) Buffered() bool { return r.start < r.end }
-
 // Next returns the next event. At the end of the stream it returns the error of the source (io.EOF for a clean end);
 // an event that the end cuts is dropped, as the specification says.
 func (r *Reader) Next() (Event, error) {
-	var e Event
-	var seen, hasData bool
+	r.forget()
+	name, seen := "message", false
 	for {
 		line, err := r.line()
 		if err != nil {
@@ -68,122 +61,54 @@ func (r *Reader) Next() (Event, error) {
 			if !seen {
 				continue
 			}
-			return r.dispatch(e), nil
+			return Event{ID: r.lastID, Name: name, Data: r.data()}, nil
 		}
-		field, value, _ := bytes.Cut(line, []byte(":"))
-		value = bytes.TrimPrefix(value, []byte(" "))
+		field, value := cut(line)
 		switch string(field) {
 		case "data":
-			if len(e.Data)+len(value) > r.limit {
+			if !r.keep(value) {
 				return Event{}, ErrTooLong
 			}
-			if hasData {
-				e.Data = append(e.Data, '\n')
-			}
-			e.Data = append(e.Data, value...)
-			seen, hasData = true, true
+			seen = true
 		case "event":
-			e.Name = string(value)
+			name = eventName(value)
 		case "id":
-			if bytes.IndexByte(value, 0) < 0 {
-				r.lastID = string(value)
-				seen = true
-			}
+			seen = r.setID(value) || seen
 		case "retry":
 			r.setRetry(value)
 		}
 	}
 }
 
-func (r *Reader) dispatch(e Event) Event {
-	e.ID = r.lastID
-	if e.Name == "" {
-		e.Name = "message"
+// cut splits a line at the first colon. Both parts are slices of it.
+func cut(line []byte) (field, value []byte) {
+	colon := bytes.IndexByte(line, ':')
+	if colon < 0 {
+		return line, line[len(line):]
 	}
-	return e
+	return line[:colon], bytes.TrimPrefix(line[colon+1:], []byte(" "))
+}
+
+func eventName(value []byte) string {
+	if len(value) == 0 || string(value) == "message" {
+		return "message"
+	}
+	return string(value)
+}
+
+// setID takes an event id; one that holds NUL is ignored.
+func (r *Reader) setID(value []byte) bool {
+	if bytes.IndexByte(value, 0) >= 0 {
+		return false
+	}
+	if r.lastID != string(value) {
+		r.lastID = string(value)
+	}
+	return true
 }
 
 func (r *Reader) setRetry(value []byte) {
 	if ms, err := strconv.ParseUint(string(value), 10, 31); err == nil {
 		r.retry = time.Duration(ms) * time.Millisecond
-	}
-}
-
-// line returns the next line without its end (LF, CRLF or CR). It is valid until the next call.
-func (r *Reader) line() ([]byte, error) {
-	scanned := 0
-	for {
-		if i := lineEnd(r.buf[r.start+scanned : r.end]); i >= 0 {
-			return r.take(scanned + i), nil
-		}
-		scanned = r.end - r.start
-		if scanned > r.limit {
-			return nil, ErrTooLong
-		}
-		if err := r.fill(); err != nil {
-			return nil, err
-		}
-		if r.start > 0 { // a byte order mark was dropped from the front
-			scanned = 0
-		}
-	}
-}
-
-// lineEnd returns the index of the first CR or LF, or -1.
-func lineEnd(b []byte) int {
-	lf := bytes.IndexByte(b, '\n')
-	if lf >= 0 {
-		b = b[:lf]
-	}
-	if cr := bytes.IndexByte(b, '\r'); cr >= 0 {
-		return cr
-	}
-	return lf
-}
-
-func (r *Reader) take(length int) []byte {
-	line := r.buf[r.start : r.start+length]
-	r.skipLF = r.buf[r.start+length] == '\r'
-	r.start += length + 1
-	r.dropLF()
-	return line
-}
-
-// dropLF drops the LF of a CRLF. It may arrive later than the CR, and waiting for it would hold the line back.
-func (r *Reader) dropLF() {
-	if r.skipLF && r.start < r.end {
-		if r.buf[r.start] == '\n' {
-			r.start++
-		}
-		r.skipLF = false
-	}
-}
-
-func (r *Reader) fill() error {
-	if r.start > 0 {
-		r.end = copy(r.buf, r.buf[r.start:r.end])
-		r.start = 0
-	}
-	if r.end == len(r.buf) {
-		r.buf = append(r.buf, make([]byte, len(r.buf))...)
-	}
-	n, err := r.src.Read(r.buf[r.end:])
-	r.end += n
-	r.dropLF()
-	r.dropMark()
-	if n > 0 {
-		return nil
-	}
-	return err
-}
-
-func (r *Reader) dropMark() {
-	have := r.buf[r.start:r.end]
-	if r.began || len(have) < len(byteOrderMark) && bytes.HasPrefix(byteOrderMark, have) {
-		return
-	}
-	r.began = true
-	if bytes.HasPrefix(have, byteOrderMark) {
-		r.start += len(byteOrderMark)
 	}
 }

@@ -10,12 +10,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"drawbridge/bridge/bulk"
 	"drawbridge/bridge/sse"
 )
+
+func newReader(src io.Reader, limit int) *sse.Reader {
+	return sse.NewReader(src, limit, &bulk.Pool{Limit: 3*limit + 1<<20})
+}
 
 type event struct{ ID, Name, Data string }
 
 func readAll(r *sse.Reader) ([]event, error) {
+	defer r.Close()
 	var out []event
 	for {
 		e, err := r.Next()
@@ -45,12 +51,13 @@ func TestNext(t *testing.T) {
 		{"byte order mark", "\xef\xbb\xbfdata: a\n\n", []event{{"", "message", "a"}}},
 		{"one space only", "data:  a \n\n", []event{{"", "message", " a "}}},
 		{"cut", "data: a\n\ndata: b\n", []event{{"", "message", "a"}}},
+		{"data without colon, then some", "data\ndata\ndata:x\nid:\n\n", []event{{"", "message", "\n\nx"}}},
 		{"event without data", "event: x\n\ndata: a\n\n", []event{{"", "x", "a"}}},
 	}
 	for _, tt := range tests {
 		for how, wrap := range map[string]func(io.Reader) io.Reader{"whole": func(r io.Reader) io.Reader { return r }, "bytes": iotest.OneByteReader} {
 			t.Run(tt.name+"/"+how, func(t *testing.T) {
-				got, err := readAll(sse.NewReader(wrap(strings.NewReader(tt.in)), 1<<20))
+				got, err := readAll(newReader(wrap(strings.NewReader(tt.in)), 1<<20))
 				if err != io.EOF {
 					t.Errorf("error = %v", err)
 				}
@@ -63,7 +70,7 @@ func TestNext(t *testing.T) {
 }
 
 func TestRetryAndLastID(t *testing.T) {
-	r := sse.NewReader(strings.NewReader("retry: 1500\nid: a\ndata:\n\nretry: soon\nid\n\n"), 100)
+	r := newReader(strings.NewReader("retry: 1500\nid: a\ndata:\n\nretry: soon\nid\n\n"), 100)
 	if _, err := r.Next(); err != nil || r.Retry() != 1500*time.Millisecond || r.LastID() != "a" {
 		t.Errorf("retry %v, id %q, %v", r.Retry(), r.LastID(), err)
 	}
@@ -78,7 +85,7 @@ func TestLineEndIsNotAwaited(t *testing.T) {
 	defer pw.Close()
 	got := make(chan string, 2)
 	go func() {
-		r := sse.NewReader(pr, 100)
+		r := newReader(pr, 100)
 		for {
 			e, err := r.Next()
 			if err != nil {
@@ -97,9 +104,47 @@ func TestLineEndIsNotAwaited(t *testing.T) {
 	}
 }
 
+// TestLong: events of any size and shape, one after the other, whatever the pieces they arrive in.
+func TestLong(t *testing.T) {
+	var in strings.Builder
+	var want []event
+	add := func(lines int, line string) {
+		in.WriteString("event: e\n: a comment\n" + strings.Repeat("data: "+line+"\r\nid: 7\n", lines) + "\n")
+		want = append(want, event{"7", "e", strings.Repeat("\n"+line, lines)[1:]})
+	}
+	for _, size := range []int{1, 60, 15 << 10, 16 << 10, 17 << 10, 100 << 10, 1 << 20} {
+		add(1, strings.Repeat("x", size))
+		add(3, strings.Repeat("y", size))
+		add(max(1, 60_000/size), strings.Repeat("z", size))
+	}
+	for name, src := range map[string]io.Reader{"whole": strings.NewReader(in.String()), "half": iotest.HalfReader(strings.NewReader(in.String())), "pieces": pieces(in.String(), 1000)} {
+		got, err := readAll(newReader(src, 4<<20))
+		if err != io.EOF {
+			t.Errorf("%s: %v", name, err)
+		}
+		for i := range min(len(got), len(want)) {
+			if got[i] != want[i] {
+				t.Fatalf("%s: event %d: %d bytes of data, want %d", name, i, len(got[i].Data), len(want[i].Data))
+			}
+		}
+		if len(got) != len(want) {
+			t.Errorf("%s: %d events, want %d", name, len(got), len(want))
+		}
+	}
+}
+
+// pieces returns a Reader that gives size bytes at a time.
+func pieces(s string, size int) io.Reader {
+	var parts []io.Reader
+	for ; len(s) > size; s = s[size:] {
+		parts = append(parts, strings.NewReader(s[:size]))
+	}
+	return io.MultiReader(append(parts, strings.NewReader(s))...)
+}
+
 func TestTooLong(t *testing.T) {
 	for _, in := range []string{"data: " + strings.Repeat("x", 1<<20), strings.Repeat("data: "+strings.Repeat("x", 100)+"\n", 1000)} {
-		if _, err := readAll(sse.NewReader(strings.NewReader(in), 10_000)); !errors.Is(err, sse.ErrTooLong) {
+		if _, err := readAll(newReader(strings.NewReader(in), 10_000)); !errors.Is(err, sse.ErrTooLong) {
 			t.Errorf("error = %v, want ErrTooLong", err)
 		}
 	}
@@ -110,10 +155,33 @@ func FuzzNext(f *testing.F) {
 	f.Add([]byte("id: 1\r\ndata: {}\r\rdata\n\n"))
 	f.Add([]byte("\xef\xbb\xbfdata: a\n\n:x\nretry: 5\n\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		whole, errWhole := readAll(sse.NewReader(strings.NewReader(string(in)), 1000))
-		bytewise, errBytes := readAll(sse.NewReader(iotest.OneByteReader(strings.NewReader(string(in))), 1000))
+		whole, errWhole := readAll(newReader(strings.NewReader(string(in)), 1000))
+		bytewise, errBytes := readAll(newReader(iotest.OneByteReader(strings.NewReader(string(in))), 1000))
 		if diff := cmp.Diff(whole, bytewise); diff != "" && errWhole == io.EOF && errBytes == io.EOF {
 			t.Error(diff)
 		}
 	})
+}
+
+// BenchmarkNext reads streams as calls have them: some notifications and the answer, or one large answer.
+func BenchmarkNext(b *testing.B) {
+	pool := &bulk.Pool{Limit: 64 << 20}
+	for name, in := range map[string]string{
+		"8x100B": strings.Repeat("event: message\ndata: "+strings.Repeat("x", 100)+"\n\n", 8),
+		"1MB":    "data: " + strings.Repeat("x", 1<<20) + "\n\n",
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(in)))
+			b.ReportAllocs()
+			for b.Loop() {
+				r := sse.NewReader(strings.NewReader(in), 4<<20, pool)
+				for {
+					if _, err := r.Next(); err != nil {
+						break
+					}
+				}
+				r.Close()
+			}
+		})
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,12 +13,17 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"drawbridge/bridge/bulk"
 	"drawbridge/bridge/stdio"
 )
 
+func newReader(in io.Reader, limit int) *stdio.Reader {
+	return stdio.NewReader(in, limit, &bulk.Pool{Limit: limit + 1<<20})
+}
+
 func readAll(t *testing.T, in io.Reader, limit int) (lines []string) {
 	t.Helper()
-	r := stdio.NewReader(in, limit)
+	r := newReader(in, limit)
 	for {
 		line, err := r.Next()
 		switch {
@@ -28,7 +34,7 @@ func readAll(t *testing.T, in io.Reader, limit int) (lines []string) {
 		case err != nil:
 			t.Fatal(err)
 		default:
-			lines = append(lines, string(line))
+			lines = append(lines, string(line.Own()))
 		}
 	}
 }
@@ -45,6 +51,9 @@ func TestNext(t *testing.T) {
 		{"byte order mark", "\xef\xbb\xbf{}\n\xef\xbb\xbf{}\n", []string{"{}", "\xef\xbb\xbf{}"}},
 		{"over the buffer", long + "\n{}\n", []string{long, "{}"}},
 		{"over the limit", long + long + "\n{}\n" + long + long, []string{"too long", "{}", "too long"}},
+		{"over and over", strings.Repeat(long+"\r\n{}\n", 5), slices.Repeat([]string{long, "{}"}, 5)},
+		{"about the buffer", long[:65535] + "\n" + long[:65536] + "\n" + long[:65537] + "\n{}", []string{long[:65535], long[:65536], long[:65537], "{}"}},
+		{"blank lines, long ones", strings.Repeat(" ", 200<<10) + "\n{}\n", []string{"{}"}},
 		{"empty", "", nil},
 	}
 	for _, tt := range tests {
@@ -60,12 +69,12 @@ func TestNext(t *testing.T) {
 
 func TestReadError(t *testing.T) {
 	broken := errors.New("broken")
-	r := stdio.NewReader(io.MultiReader(strings.NewReader("{}\n{"), iotest.ErrReader(broken)), 100)
-	if line, err := r.Next(); string(line) != "{}" || err != nil {
-		t.Errorf("first line = %q, %v", line, err)
+	r := newReader(io.MultiReader(strings.NewReader("{}\n{"), iotest.ErrReader(broken)), 100)
+	if line, err := r.Next(); string(line.Bytes) != "{}" || err != nil {
+		t.Errorf("first line = %q, %v", line.Bytes, err)
 	}
 	if line, err := r.Next(); !errors.Is(err, broken) {
-		t.Errorf("then %q, %v; want the source's error", line, err)
+		t.Errorf("then %q, %v; want the source's error", line.Bytes, err)
 	}
 }
 
@@ -92,6 +101,47 @@ func TestWriterKeepsMessagesApart(t *testing.T) {
 	}
 }
 
+// counting counts writes.
+type counting struct {
+	bytes.Buffer
+	writes int
+}
+
+func (c *counting) Write(b []byte) (int, error) {
+	c.writes++
+	return c.Buffer.Write(b)
+}
+
+// TestQueue: what is queued goes out with the next message, in order, and at the latest when it is much.
+func TestQueue(t *testing.T) {
+	var out counting
+	w := stdio.NewWriter(&out)
+	message, big := []byte(`{"n":1}`), bytes.Repeat([]byte("b"), 100<<10)
+	for range 100 {
+		_ = w.Queue(message)
+	}
+	if out.writes != 0 {
+		t.Errorf("%d writes after little was queued", out.writes)
+	}
+	_ = w.Write([]byte(`{"n":2}`))
+	want := strings.Repeat(string(message)+"\n", 100) + `{"n":2}` + "\n"
+	if out.writes != 1 || out.String() != want {
+		t.Errorf("%d writes, %d bytes; want 1, %d", out.writes, out.Len(), len(want))
+	}
+	_ = w.Queue(message)
+	_ = w.Queue(big)
+	_ = w.Flush()
+	if want += string(message) + "\n" + string(big) + "\n"; out.String() != want {
+		t.Errorf("a big message between others: %d bytes, want %d", out.Len(), len(want))
+	}
+	for range 20_000 {
+		_ = w.Queue(message)
+	}
+	if out.Len() < 100_000 {
+		t.Error("a long queue was not written")
+	}
+}
+
 func TestWriterStaysBroken(t *testing.T) {
 	pr, pw := io.Pipe()
 	_ = pr.CloseWithError(io.ErrClosedPipe)
@@ -114,4 +164,49 @@ func FuzzNext(f *testing.F) {
 			}
 		}
 	})
+}
+
+func BenchmarkNext(b *testing.B) {
+	pool := &bulk.Pool{Limit: 64 << 20}
+	for name, line := range map[string]string{"100B": strings.Repeat("x", 100) + "\n", "1MB": strings.Repeat("x", 1<<20) + "\n"} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(line)))
+			b.ReportAllocs()
+			r := stdio.NewReader(&forever{line: line}, 4<<20, pool)
+			for b.Loop() {
+				l, err := r.Next()
+				if err != nil {
+					b.Fatal(err)
+				}
+				l.Lent.Release()
+			}
+		})
+	}
+}
+
+// forever repeats a line.
+type forever struct {
+	line string
+	at   int
+}
+
+func (f *forever) Read(b []byte) (n int, _ error) {
+	for n < len(b) {
+		c := copy(b[n:], f.line[f.at:])
+		n, f.at = n+c, (f.at+c)%len(f.line)
+	}
+	return n, nil
+}
+
+func BenchmarkWrite(b *testing.B) {
+	for name, message := range map[string][]byte{"100B": bytes.Repeat([]byte("x"), 100), "1MB": bytes.Repeat([]byte("x"), 1<<20)} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(message)))
+			b.ReportAllocs()
+			w := stdio.NewWriter(io.Discard)
+			for b.Loop() {
+				_ = w.Write(message)
+			}
+		})
+	}
 }

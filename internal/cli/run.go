@@ -41,7 +41,9 @@ func runBridge(ctx context.Context, env Env, o *options, url string) error {
 	}
 	// On a signal there is half a second at most: a renewal under way ends beside the end of the MCP session.
 	defer context.AfterFunc(ctx, c.session.Close)()
-	return bridge.Run(ctx, cfg, env.Stdin, env.Stdout)
+	client := openStreams(env, c.log)
+	defer client.close()
+	return bridge.Run(ctx, cfg, client.in, client.out)
 }
 
 // connectForBridge is connect, with memory in place of a keychain that cannot be reached: a bridge that works until it
