@@ -61,6 +61,17 @@ func (n *network) cutAll() {
 	}
 }
 
+// freeze stops every connection that stands, as SIGSTOP does to a server and the loss of a network to everybody; false
+// lets them go on.
+func (n *network) freeze(frozen bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, c := range n.conns {
+		c.in.update(func() { c.in.frozen = frozen })
+		c.out.update(func() { c.out.frozen = frozen })
+	}
+}
+
 // Accept implements [net.Listener].
 func (n *network) Accept() (net.Conn, error) {
 	select {
@@ -91,6 +102,7 @@ type direction struct {
 	mu       sync.Mutex
 	buf      []byte
 	err      error // what a reader gets when buf is empty
+	frozen   bool  // what is on its way does not arrive
 	deadline time.Time
 	changed  chan struct{} // closed and replaced on every change
 }
@@ -117,7 +129,12 @@ func (d *direction) end(err error, drop bool) {
 func (d *direction) read(b []byte) (int, error) {
 	for {
 		d.mu.Lock()
-		n, err, changed, deadline := copy(b, d.buf), d.err, d.changed, d.deadline
+		n, err, changed, deadline := 0, d.err, d.changed, d.deadline
+		if d.frozen {
+			err = nil
+		} else {
+			n = copy(b, d.buf)
+		}
 		d.buf = d.buf[n:]
 		d.mu.Unlock()
 		if n > 0 || len(b) == 0 {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"drawbridge/bridge"
 )
 
 // networkOptions are the flags for networks that need more than an address: whom to trust, and who this machine is.
@@ -29,7 +31,6 @@ func (o *networkOptions) register(f *pflag.FlagSet) {
 
 const (
 	dialLimit, tlsLimit = 20 * time.Second, 20 * time.Second
-	keepAlivePeriod     = 30 * time.Second
 	idleLimit           = 90 * time.Second
 	maxIdle             = 64 // connections kept, so that a burst of calls does not dial again
 )
@@ -47,8 +48,9 @@ func (o *networkOptions) transport(env Env) (*http.Transport, error) {
 	return &http.Transport{
 		Proxy:                  p.forRequest,
 		OnProxyConnectResponse: proxyAnswered,
-		DialContext:            p.dial((&net.Dialer{Timeout: dialLimit, KeepAlive: keepAlivePeriod}).DialContext),
+		DialContext:            p.dial(bridge.Dialer(dialLimit).DialContext),
 		ForceAttemptHTTP2:      true,
+		HTTP2:                  bridge.HTTP2(),
 		MaxIdleConns:           maxIdle,
 		MaxIdleConnsPerHost:    maxIdle,
 		IdleConnTimeout:        idleLimit,
