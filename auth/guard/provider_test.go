@@ -53,6 +53,7 @@ func TestKeyRotation(t *testing.T) {
 		p.set(func(p *idp) { p.keys = append(p.keys, edKey().jwk) })
 		time.Sleep(10 * time.Second)
 		s.wantStatus(t, "second key", signedBy(edKey()), 200)
+		s.wantStatus(t, "first key, beside the second", old, 200)
 		for i := range 50 {
 			k := otherKey()
 			k.jwk.KeyID = fmt.Sprint("invented", i)
