@@ -42,6 +42,7 @@ func changed(change func(*http.Request)) attempt { return attempt{change: change
 
 func (a attempt) request() *http.Request {
 	r := httptest.NewRequest(http.MethodPost, "/mcp", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
+	r.Header.Set("Content-Type", "application/json")
 	if a.token != "" {
 		r.Header.Set("Authorization", "Bearer "+a.token)
 	}

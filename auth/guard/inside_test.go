@@ -92,6 +92,16 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
+// TestInventedTokensAreApart: what an issuer does not know drives no good token out.
+func TestInventedTokensAreApart(t *testing.T) {
+	var g Guard
+	g.keep(keyOf("invented"), &verified{wrong: badToken("x")})
+	g.keep(keyOf("good"), &verified{id: &Identity{}})
+	if len(g.known.young) != 1 || len(g.inactive.young) != 1 || g.recall(keyOf("invented")) == nil || g.recall(keyOf("good")) == nil {
+		t.Errorf("known %v, inactive %v", g.known.young, g.inactive.young)
+	}
+}
+
 // TestDecisions: what the caller is told when the policy does not allow. The challenge names all scopes of the operation
 // (MCP 2026-07-28, authorization: runtime insufficient scope), and RFC 9470 has the words for a stronger sign-in.
 func TestDecisions(t *testing.T) {

@@ -3,6 +3,7 @@ package guard_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -193,6 +194,20 @@ func TestOtherGuard(t *testing.T) {
 	there := protect(t, newIDP(), guard.Config{Resource: "https://mcp.example.com/other"})
 	here.wantStatus(t, "here", token, 200)
 	there.wantStatus(t, "there", token, 401)
+}
+
+// TestTokenStaysHere: the protected server gets the identity and not the token (MCP: no token passthrough), while the
+// request that the guard was given keeps its headers.
+func TestTokenStaysHere(t *testing.T) {
+	s := protect(t, newIDP(), guard.Config{})
+	r := withToken(accessToken(time.Now(), nil)).request()
+	s.ServeHTTP(httptest.NewRecorder(), r)
+	if got := s.seen[0].Header; got.Get("Authorization") != "" || r.Header.Get("Authorization") == "" {
+		t.Errorf("the server got %v, the request has %v", got, r.Header)
+	}
+	if id := guard.FromContext(s.seen[0].Context()); id == nil || id.Subject != "ada" || guard.FromContext(r.Context()) != nil {
+		t.Errorf("identity: %+v", id)
+	}
 }
 
 // TestResourceIsOrigin: clients name a server without a path with a slash at its end and without.
