@@ -153,6 +153,7 @@ func (p *idp) answer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if p.status != 0 {
+		w.Header().Set("Location", "https://evil.example.com/")
 		w.WriteHeader(p.status)
 	}
 	if text, ok := document.(string); ok {

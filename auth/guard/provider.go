@@ -1,9 +1,11 @@
 package guard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -185,24 +187,20 @@ func (p *provider) read(ctx context.Context) (*published, error) {
 	return &next, nil
 }
 
-// discover finds the issuer's metadata. Of the places that have none the most telling reason is kept: a document that
-// calls itself something else.
+// discover finds the issuer's metadata. If none can be used, the most telling reason is kept: that of a place where there
+// is some.
 func (p *provider) discover(ctx context.Context) (serverMetadata, error) {
-	var mismatch, last error
+	var telling, last error
 	for _, address := range wellKnownIssuer(p.url) {
 		m, err := p.readMetadata(ctx, address)
-		switch {
-		case err == nil:
+		if err == nil {
 			return m, nil
-		case errors.As(err, new(*issuerMismatch)):
-			mismatch = err
 		}
-		last = fmt.Errorf("metadata of issuer %s: %w", quoted(p.URL), err)
+		if last = err; telling == nil && !errors.Is(err, statusError(http.StatusNotFound)) {
+			telling = err
+		}
 	}
-	if mismatch != nil {
-		return serverMetadata{}, mismatch
-	}
-	return serverMetadata{}, last
+	return serverMetadata{}, fmt.Errorf("metadata of issuer %s: %w", quoted(p.URL), cmp.Or(telling, last))
 }
 
 func (p *provider) readMetadata(ctx context.Context, address string) (m serverMetadata, err error) {
@@ -210,7 +208,7 @@ func (p *provider) readMetadata(ctx context.Context, address string) (m serverMe
 		return m, err
 	}
 	if m.Issuer != p.URL { // RFC 8414 section 3.3: identical, or the document must not be used
-		return m, &issuerMismatch{want: p.URL, got: m.Issuer}
+		return m, errMismatch(m.Issuer)
 	}
 	for what, endpoint := range map[string]string{"jwks_uri": m.JWKSURI, "introspection_endpoint": m.IntrospectionEndpoint} {
 		if err := p.checkEndpoint(what, endpoint); err != nil {
@@ -232,13 +230,11 @@ func (p *provider) checkEndpoint(what, endpoint string) error {
 	return err
 }
 
-// issuerMismatch is metadata that belongs to another issuer.
-type issuerMismatch struct{ want, got string }
-
-func (e *issuerMismatch) Error() string {
+// errMismatch explains metadata that belongs to another issuer.
+func errMismatch(got string) error {
 	hint := "configure the issuer as the metadata has it"
-	if strings.Contains(e.got, "{") { // Entra ID: .../{tenantid}/v2.0
+	if strings.Contains(got, "{") { // Entra ID: .../{tenantid}/v2.0
 		hint = "name your own tenant in the issuer"
 	}
-	return fmt.Sprintf("metadata of issuer %s calls itself %s: %s", quoted(e.want), quoted(e.got), hint)
+	return fmt.Errorf("it calls itself %s: %s", quoted(got), hint)
 }

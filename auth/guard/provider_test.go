@@ -131,6 +131,9 @@ func TestSlowIssuer(t *testing.T) {
 func TestDiscovery(t *testing.T) {
 	const oauth, openid, appended = "/.well-known/oauth-authorization-server/tenant", "/.well-known/openid-configuration/tenant",
 		"/tenant/.well-known/openid-configuration"
+	said := func(name string, value any) func(*idp) {
+		return func(p *idp) { p.metadata = object{name: value} }
+	}
 	for _, test := range []struct {
 		name   string
 		change func(*idp)
@@ -142,16 +145,16 @@ func TestDiscovery(t *testing.T) {
 		{"OpenID, inserted", func(p *idp) { p.places = []string{openid} }, 200, oauth + openid + keysPath, ""},
 		{"OpenID, appended", func(p *idp) { p.places = []string{appended} }, 200, oauth + openid + appended + keysPath, ""},
 		{"nowhere", func(p *idp) { p.places = []string{"/"} }, 503, oauth + openid + appended, "answered with status 404"},
-		{"another issuer", func(p *idp) { p.metadata = object{"issuer": issuer + "/"} }, 503, oauth + openid + appended,
+		{"another issuer", said("issuer", issuer+"/"), 503, oauth + openid + appended,
 			`calls itself "https://idp.example.com/tenant/": configure the issuer as the metadata has it`},
-		{"a template", func(p *idp) { p.metadata = object{"issuer": "https://idp.example.com/{tenantid}"} }, 503, oauth + openid + appended,
-			"name your own tenant in the issuer"},
-		{"keys without TLS", func(p *idp) { p.metadata = object{"jwks_uri": "http://idp.example.com/tenant/keys"} }, 503,
-			oauth + openid + appended, "answered with status 404"},
-		{"no keys", func(p *idp) { p.metadata = object{"jwks_uri": ""} }, 503, oauth, "has no jwks_uri"},
+		{"a template", said("issuer", "https://idp.example.com/{tenantid}"), 503, oauth + openid + appended, "name your own tenant"},
+		{"keys without TLS", said("jwks_uri", "http://idp.example.com/tenant/keys"), 503, oauth + openid + appended, "want https"},
+		{"keys on this machine", said("jwks_uri", "http://127.0.0.1/tenant/keys"), 503, oauth + openid + appended, "want https, like the issuer"},
+		{"keys in a file", said("jwks_uri", "file:///etc/passwd"), 503, oauth + openid + appended, "not a URL that can be used"},
+		{"no keys", said("jwks_uri", ""), 503, oauth, "has no jwks_uri"},
 		{"no usable keys", func(p *idp) { p.keys = []jose.JSONWebKey{weakKey().jwk} }, 503, oauth + keysPath, "none that can verify"},
-		{"redirect", func(p *idp) { p.status = 302 }, 503, oauth + openid + appended, "status 404"},
-		{"no JSON", func(p *idp) { p.keys = nil }, 503, oauth + keysPath, "none that can verify"},
+		{"empty set", func(p *idp) { p.keys = nil }, 503, oauth + keysPath, "none that can verify"},
+		{"redirect", func(p *idp) { p.status = 302 }, 503, oauth + openid + appended, "answered with status 302"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := newIDP()
