@@ -137,7 +137,7 @@ func TestCallbackAttacks(t *testing.T) {
 	if n := st.IdP.Counts().TokenRequests["authorization_code"]; n != 0 {
 		t.Errorf("%d codes were redeemed", n)
 	}
-	p.Present()
+	p.Present(nil)
 	<-p.Done
 	if err := p.Err(); err != nil {
 		t.Errorf("the real response lost: %v", err)
@@ -182,7 +182,7 @@ func TestReplayedResponse(t *testing.T) {
 		}
 		return false
 	})
-	p.Present()
+	p.Present(nil)
 	<-held
 	query := url.Values{"code": {"EVIL"}, "state": {state}, "iss": {st.Issuer()}}
 	if status, body := visit(t, "", redirect.String()+"?"+query.Encode(), ""); status != 400 || !strings.Contains(body, "Already done") {
@@ -231,7 +231,7 @@ func TestIssFromProvider(t *testing.T) {
 			st.IdP.SetFaults(c.faults)
 			s := st.session()
 			p, _, _ := st.pending(s)
-			p.Present()
+			p.Present(nil)
 			page := <-st.pages
 			if got := strings.Contains(page, "You are signed in"); got != c.good {
 				t.Errorf("the page is %q", page)
@@ -358,7 +358,7 @@ func TestPresent(t *testing.T) {
 			})
 			p, _, _ := st.pending(s)
 			for range 3 {
-				p.Present()
+				p.Present(nil)
 			}
 			if c.open != nil && <-opened != p.URL {
 				t.Error("the browser got another URL")

@@ -222,7 +222,7 @@ func lockItem(ctx context.Context, store tokenstore.Store, what string, item tok
 	_, hash, _ := strings.Cut(string(item), ":")
 	unlock, err := store.Lock(ctx, what+"-"+hash)
 	if err != nil {
-		return nil, hint(fmt.Errorf("wait for another process's %s: %w", what, err),
+		return nil, hint(passing{fmt.Errorf("wait for another process's %s: %w", what, err)},
 			"another drawbridge process holds the lock; end it if it does not react")
 	}
 	return unlock, nil

@@ -28,6 +28,9 @@ type OAuthError struct {
 	Status      int    // HTTP status; zero at the redirect
 }
 
+// Passing reports whether the same request may succeed later.
+func (e *OAuthError) Passing() bool { return e.temporary() }
+
 // Error quotes the server: what it sends is untrusted text.
 func (e *OAuthError) Error() string {
 	switch {
@@ -64,6 +67,14 @@ func (e *OAuthError) temporary() bool {
 	return e.Status >= 500 || e.Status == http.StatusTooManyRequests ||
 		e.Code == "temporarily_unavailable" || e.Code == "server_error"
 }
+
+// passing is an error of something that was away and may come back: a network, an identity provider, a store.
+type passing struct{ error }
+
+func (p passing) Unwrap() error { return p.error }
+
+// Passing reports that another try may go well, with nothing changed but the time.
+func (p passing) Passing() bool { return true }
 
 // hinted is an error together with what the user can do about it.
 type hinted struct {

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -62,7 +63,7 @@ func (s *Session) credentialFor(p *signIn, t tokens) tokenstore.Credential {
 	}
 	return tokenstore.Credential{
 		ServerURL: s.cfg.ServerURL, Profile: s.cfg.Profile,
-		Resource: p.target.resource, Issuer: as.Issuer, Subject: t.account, Client: p.client, IdP: p.idp,
+		Resource: p.target.resource, Issuer: as.Issuer, Subject: t.account, SignIn: rand.Text(), Client: p.client, IdP: p.idp,
 		TokenEndpoint: as.TokenEndpoint, RevocationEndpoint: as.RevocationEndpoint,
 		AccessToken: t.access, TokenType: "Bearer", RefreshToken: t.refresh, Scopes: scopes,
 		IssuedAt: now, Expiry: expiry(now, t.lifetime),

@@ -149,7 +149,7 @@ type answer struct {
 func (f *fetcher) do(c *http.Client, req *http.Request) (answer, error) {
 	resp, err := c.Do(req)
 	if err != nil {
-		return answer{}, netCause(err)
+		return answer{}, passing{netCause(err)}
 	}
 	defer resp.Body.Close()
 	f.log.Debug("answered", "method", req.Method, "host", req.URL.Host, "path", req.URL.Path, "status", resp.StatusCode)

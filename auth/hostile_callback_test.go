@@ -122,7 +122,7 @@ func TestRawCallbackAttacks(t *testing.T) {
 // realOneWins has the person finish the sign-in.
 func (st *stage) realOneWins(s *Session, p SignIn) {
 	st.t.Helper()
-	p.Present()
+	p.Present(nil)
 	<-p.Done
 	if err := p.Err(); err != nil {
 		st.t.Errorf("the real response lost: %v", err)

@@ -65,7 +65,7 @@ func TestHostileDevice(t *testing.T) {
 			if diff := cmp.Diff(DeviceCode{}, p.Device); diff != "" {
 				t.Errorf("a code is shown (-want +got):\n%s", diff)
 			}
-			p.Present()
+			p.Present(nil)
 			if err := comeBack(t.Context(), p.URL); err != nil {
 				t.Error(err)
 			}

@@ -38,7 +38,7 @@ func (s *Session) unauthorized(ctx context.Context, resp *http.Response, a Attem
 	sent := sentToken(resp.Request)
 	h, err := s.newest(ctx, sent)
 	if err != nil {
-		return Refused, fmt.Errorf("the server wants a sign-in: %w", err)
+		return Refused, fmt.Errorf("the server wants a sign-in: %w", passing{err})
 	}
 	if a.Resent >= maxResends {
 		return Refused, s.serverRefuses(resp, "the server refuses one token after another")
@@ -112,7 +112,7 @@ func (s *Session) forbidden(ctx context.Context, resp *http.Response, a Attempt)
 	sent := sentToken(resp.Request)
 	h, err := s.newest(ctx, sent)
 	if err != nil {
-		return Refused, fmt.Errorf("the server wants other scopes: %w", err)
+		return Refused, fmt.Errorf("the server wants other scopes: %w", passing{err})
 	}
 	if h.alive(s.now()) && !h.token().Equal(sent) && a.Resent < maxResends {
 		return Resend, nil

@@ -43,7 +43,7 @@ func TestCallbackHosts(t *testing.T) {
 					t.Errorf("the port is open on %s: %v", address, open)
 				}
 			}
-			p.Present()
+			p.Present(nil)
 			<-p.Done
 			if err := p.Err(); err != nil {
 				t.Error(err)

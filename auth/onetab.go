@@ -74,7 +74,7 @@ func (s *Session) begin(ctx context.Context, w want) (*signIn, error) {
 		select {
 		case <-time.After(publishPoll):
 		case <-ctx.Done():
-			return nil, hint(errors.New("another process prepares a sign-in to this server and does not get on"),
+			return nil, hint(passing{errors.New("another process prepares a sign-in to this server and does not get on")},
 				"end the other drawbridge processes, or finish their sign-in")
 		}
 	}
@@ -320,18 +320,22 @@ func (s *Session) conclude(p *signIn) {
 }
 
 // presenter returns what shows p to the human, once. It does not wait for anything.
-func (s *Session) presenter(p *signIn) func() {
-	return sync.OnceFunc(func() {
-		if s.cfg.Open == nil {
-			s.explain(p)
-			return
-		}
-		go s.openTab(p)
-	})
+func (s *Session) presenter(p *signIn) func(instead func() error) {
+	var once sync.Once
+	return func(instead func() error) {
+		once.Do(func() {
+			if s.cfg.Open == nil {
+				s.explain(p)
+			}
+			if s.cfg.Open != nil || instead != nil {
+				go s.openTab(p, instead)
+			}
+		})
+	}
 }
 
-// openTab opens the one tab of p, after any other of the same issuer.
-func (s *Session) openTab(p *signIn) {
+// openTab opens the one tab of p, or does what comes in its place, after any other of the same issuer.
+func (s *Session) openTab(p *signIn, instead func() error) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	go func() {
@@ -351,15 +355,15 @@ func (s *Session) openTab(p *signIn) {
 		return // p ended, or the session
 	}
 	defer unlock()
-	if ctx.Err() == nil && s.claimTab(ctx, p) {
-		s.show(p)
+	if ctx.Err() == nil && s.claimTab(ctx, p, instead == nil) {
+		s.show(p, instead)
 	}
 	<-ctx.Done()
 }
 
 // claimTab reports whether this process is to open the tab of p: it has not ended, no other process opened one, and there
-// were not too many.
-func (s *Session) claimTab(ctx context.Context, p *signIn) bool {
+// were not too many. What is no tab counts as none, and is gone with the process that showed it.
+func (s *Session) claimTab(ctx context.Context, p *signIn, tab bool) bool {
 	if !p.recorded {
 		return true // fail open because no other process knows of p
 	}
@@ -368,7 +372,7 @@ func (s *Session) claimTab(ctx context.Context, p *signIn) bool {
 	rec, ok := s.record(ctx)
 	switch {
 	case ok && rec.URL == p.url && rec.Outcome == tokenstore.OutcomePending:
-		return s.claimRecorded(p)
+		return s.claimRecorded(p, tab)
 	case ok:
 		return false // p ended, as this process is about to learn
 	}
@@ -376,16 +380,20 @@ func (s *Session) claimTab(ctx context.Context, p *signIn) bool {
 	return ctx.Err() == nil
 }
 
-func (s *Session) claimRecorded(p *signIn) bool {
+func (s *Session) claimRecorded(p *signIn, tab bool) bool {
 	presented, braked := false, false
 	claimed := s.amend(p, func(rec *tokenstore.PendingSignIn) bool {
 		now := s.now()
 		rec.Opened = recentTabs(rec.Opened, now)
-		presented, braked = rec.Presented && !p.again.Load(), len(rec.Opened) >= maxTabs && !p.again.Load()
+		if tab {
+			presented, braked = rec.Presented && !p.again.Load(), len(rec.Opened) >= maxTabs && !p.again.Load()
+		}
 		if presented || braked || rec.Taken || rec.Outcome != tokenstore.OutcomePending {
 			return false
 		}
-		rec.Presented, rec.Opened = true, append(rec.Opened, now)
+		if tab {
+			rec.Presented, rec.Opened = true, append(rec.Opened, now)
+		}
 		return true
 	})
 	switch {

@@ -303,7 +303,7 @@ func TestEndingProcessOpensNoTab(t *testing.T) {
 	p := d.view().pending
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if d.claimTab(ended, p) {
+	if d.claimTab(ended, p, true) {
 		t.Error("a tab is opened at the end of the process")
 	}
 }

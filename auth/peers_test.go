@@ -163,7 +163,7 @@ func wait(ctx context.Context, s *Session) error {
 	if !ok {
 		return nil
 	}
-	p.Present()
+	p.Present(nil)
 	select {
 	case <-p.Done:
 		return p.Err()

@@ -35,15 +35,23 @@ type discovery struct {
 type attempts struct {
 	lines   []string
 	present bool // something that is not plainly absent: it may work another time
+	away    bool // something that did not answer
 }
 
 func (a *attempts) add(u *url.URL, err error) {
 	a.lines = append(a.lines, fmt.Sprintf("%s: %v", printable(u.String()), err))
 	var un *unusable
 	a.present = a.present || !errors.As(err, &un) || !un.absent
+	a.away = a.away || un != nil && !un.absent
 }
 
-func (a *attempts) err() error { return errors.New(strings.Join(a.lines, "; ")) }
+func (a *attempts) err() error {
+	err := errors.New(strings.Join(a.lines, "; "))
+	if a.away {
+		return passing{err}
+	}
+	return err
+}
 
 // errNoMetadata means that the server works and publishes no protected resource metadata anywhere.
 var errNoMetadata = errors.New("no protected resource metadata")

@@ -158,7 +158,7 @@ func (s *Session) refreshFailed(ctx context.Context, c tokenstore.Credential, er
 	var refusal *OAuthError
 	if !errors.As(err, &refusal) || refusal.temporary() {
 		s.postpone()
-		return held{}, hint(err, "the sign-in is kept; try again when the identity provider answers")
+		return held{}, hint(passing{err}, "the sign-in is kept; try again when the identity provider answers")
 	}
 	switch refusal.Code {
 	case "invalid_grant", "interaction_required", "login_required", "consent_required":

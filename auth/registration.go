@@ -244,6 +244,8 @@ func parseRegistration(a answer, issuer, redirectURI string) (tokenstore.Registr
 	switch {
 	case !bad && j.Error != "":
 		return none, &OAuthError{j.Error, j.ErrorDescription, a.status}
+	case a.status >= 500 || a.status == http.StatusTooManyRequests:
+		return none, passing{fmt.Errorf("status %d", a.status)}
 	case a.status != http.StatusCreated && a.status != http.StatusOK:
 		return none, fmt.Errorf("status %d", a.status)
 	case bad || j.ClientID == "":

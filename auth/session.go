@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"sync"
 	"time"
 
@@ -64,7 +65,10 @@ type SignIn struct {
 	Deadline time.Time       // when it ends by itself
 	Done     <-chan struct{} // closed when it ended, whatever the outcome
 	Err      func() error    // after Done: nil, or why it failed
-	Present  func()          // shows URL to the human, once however often it is called; does not block
+
+	// Present shows URL to the human, once however often it is called. It does not block. Where and when a tab would be
+	// opened, instead is called if it is not nil; if it fails, the tab is opened after all.
+	Present func(instead func() error)
 }
 
 // DeviceCode is a way to sign in on another device (RFC 8628).
@@ -153,7 +157,7 @@ func (s *Session) SignIn(ctx context.Context) (tokenstore.Credential, error) {
 		}
 	}
 	p.again.Store(true) // the human asked for it
-	p.present()
+	p.present(nil)
 	select {
 	case <-p.done:
 		return p.credential, p.err
@@ -165,6 +169,22 @@ func (s *Session) SignIn(ctx context.Context) (tokenstore.Credential, error) {
 // Credential returns what the store holds for this server and profile. The error wraps tokenstore.ErrNotFound when
 // there is nothing, or nothing that matches the configuration.
 func (s *Session) Credential(ctx context.Context) (tokenstore.Credential, error) { return s.read(ctx) }
+
+// Owner names whose credential requests carry at present, in a word that is no secret: the person, where the sign-in
+// disclosed who they are, else the sign-in itself. "" is nobody, or a sign-in without a name; known is false before the
+// store was read. It waits for nothing.
+func (s *Session) Owner() (name string, known bool) {
+	h := s.view().held
+	switch c := h.credential; {
+	case h.token().IsZero():
+		return "", h.loaded
+	case c.Subject != "":
+		return "person " + strconv.Quote(c.Subject) + " of " + c.Issuer, true
+	case c.SignIn != "":
+		return "sign-in " + c.SignIn, true
+	}
+	return "", false
+}
 
 // closeLimit bounds how long Close waits for the port to be free.
 const closeLimit = time.Second

@@ -34,10 +34,10 @@ type signIn struct {
 
 	reason   string
 	deadline time.Time
-	present  func()      // once
-	again    atomic.Bool // open a tab though one was opened before: the human asked for it
-	recorded bool        // other processes can find it in the store
-	unlock   func()      // of the lock that makes this process the leader; nil for a follower
+	present  func(instead func() error) // once
+	again    atomic.Bool                // open a tab though one was opened before: the human asked for it
+	recorded bool                       // other processes can find it in the store
+	unlock   func()                     // of the lock that makes this process the leader; nil for a follower
 
 	// taken is set by whoever decides the outcome: the one valid response, or the end of the time.
 	taken   atomic.Bool
@@ -194,8 +194,26 @@ func (s *Session) chooseScopes(w want, t target) []string {
 	return union(w.have, scopes)
 }
 
-// show opens a browser and says so, in case none appears.
-func (s *Session) show(p *signIn) {
+// show opens a browser and says so, in case none appears. What comes in the place of a browser is called beside, as it may
+// wait for the human.
+func (s *Session) show(p *signIn, instead func() error) {
+	if instead == nil {
+		s.openBrowser(p)
+		return
+	}
+	go func() {
+		err := instead()
+		if err == nil {
+			return
+		}
+		s.log.Info("the sign-in could not be shown otherwise", "cause", err)
+		if s.cfg.Open != nil && s.claimTab(s.ctx, p, true) {
+			s.openBrowser(p)
+		}
+	}()
+}
+
+func (s *Session) openBrowser(p *signIn) {
 	s.cfg.Notice("opening a browser to sign in to " + s.server.Host + "; if none appears, open " + p.url)
 	go func() { // an opener may wait for the browser to be closed
 		if err := s.cfg.Open(p.url); err != nil {

@@ -178,7 +178,8 @@ func lifetime(raw json.RawMessage) time.Duration {
 	return time.Duration(seconds * float64(time.Second))
 }
 
-// account reads who signed in from an ID token, whose signature is not checked: nothing is decided by it.
+// account reads who signed in from an ID token, whose signature is not checked: nothing is decided by it but whose lists
+// of the same server, profile and issuer are remembered.
 func account(idToken string) string {
 	parts := strings.Split(idToken, ".")
 	if len(parts) != 3 {

@@ -18,7 +18,8 @@ type Authorizer interface {
 	Authorize(req *http.Request) error
 
 	// Challenged judges a 401 or 403 that resp is. It may read resp.Body, which the caller closes. Per request there
-	// is at most one refresh, one sign-in and one step-up, so a caller's loop ends.
+	// is at most one refresh, one sign-in and one step-up, so a caller's loop ends. An error with a method Passing() bool
+	// that returns true may be gone at another try.
 	Challenged(ctx context.Context, resp *http.Response, a Attempt) (Verdict, error)
 
 	// Pending returns the sign-in under way, if there is one.
@@ -73,6 +74,8 @@ type SignIn struct {
 	// Err returns nil after a good end, and why it failed after a bad one. It is to be called after Done is closed.
 	Err func() error
 
-	// Present shows URL to the human (a browser tab, a line on a terminal), once however often it is called.
-	Present func()
+	// Present shows URL to the human (a browser tab, a line on a terminal), once however often it is called. If instead
+	// is not nil, it is called in the place of opening a tab, where and when a tab would be opened; if it fails, the tab
+	// is opened after all. Present waits for nothing.
+	Present func(instead func() error)
 }

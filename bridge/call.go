@@ -17,6 +17,8 @@ type call struct {
 	batch  *batch       // nil outside batches
 	lent   *bulk.Buffer // the memory of a big request, until its exchange is over; else nil
 
+	owner string // of what the server says to a list; "" if it is not to be kept
+
 	sent bool                    // the server may have it; guarded by calls.mu
 	in   *handshake              // the session it was last sent in; guarded by calls.mu
 	stop context.CancelCauseFunc // ends that exchange; guarded by calls.mu
@@ -106,8 +108,8 @@ func (b *batch) add(answer []byte) {
 	}
 }
 
-// answer gives c its answer, unless it was answered or cancelled before.
-func (p *pump) answer(c *call, message []byte) { p.answerBy(c, message, p.write) }
+// answer gives c its answer; false if it was answered or cancelled before.
+func (p *pump) answer(c *call, message []byte) bool { return p.answerBy(c, message, p.write) }
 
 // answerSoon is answer for the reader's goroutine.
 func (p *pump) answerSoon(c *call, message []byte) {
@@ -115,20 +117,21 @@ func (p *pump) answerSoon(c *call, message []byte) {
 	c.cancel()
 }
 
-func (p *pump) answerBy(c *call, message []byte, write func([]byte)) {
+func (p *pump) answerBy(c *call, message []byte, write func([]byte)) bool {
 	if !p.calls.settle(c) {
-		return
+		return false
 	}
 	defer p.calls.due.Done()
 	if c.batch != nil {
 		c.batch.add(message)
-		return
+		return true
 	}
 	write(message)
+	return true
 }
 
 // result answers c with a result of our own making.
-func (p *pump) result(c *call, result []byte) { p.answer(c, resultMessage(c.ID, result)) }
+func (p *pump) result(c *call, result []byte) bool { return p.answer(c, resultMessage(c.ID, result)) }
 
 // drop ends c without an answer, because the client cancelled it.
 func (p *pump) drop(c *call) bool {

@@ -109,9 +109,11 @@ func (p *pump) takeRequest(c *call) {
 		// The client then sends initialize, which loses nothing; MCP 2026-07-28 versioning, backward compatibility.
 		p.answerSoon(c, errorMessage(c.ID, &fault{code: codeMethodNotFound, kind: "unsupported", text: "server/discover is not supported; send initialize"}))
 	case "initialize":
+		p.asked()
 		h, greeted := p.session.begin(p, c.Message)
 		go p.initialize(c, h, greeted)
 	default:
+		p.asked()
 		p.session.setReady()
 		go p.forward(c)
 	}
@@ -129,7 +131,7 @@ func (p *pump) refuseDuplicate(c *call) {
 func (p *pump) takeNotification(m envelope.Message) {
 	switch m.Method {
 	case "notifications/initialized":
-		p.session.setReady()
+		p.session.setInitialized()
 	case "notifications/cancelled":
 		p.cancelled(m)
 	default:
@@ -157,8 +159,12 @@ func (p *pump) cancelled(m envelope.Message) {
 	})
 }
 
-// takeResponse carries the client's answer to a request of the server, in the session the request came from.
+// takeResponse carries the client's answer to a request of the server, in the session the request came from. One to a
+// request of ours goes no further.
 func (p *pump) takeResponse(m envelope.Message) {
+	if p.elicit.take(m) {
+		return
+	}
 	in := p.session.peek()
 	p.posting.Go(func() { p.post(note{m.Raw, in}, "response") })
 }

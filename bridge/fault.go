@@ -217,6 +217,16 @@ func (p *pump) httpFault(resp *http.Response) error {
 	if m, err := envelope.Parse(body); err == nil && m.Error != nil {
 		return &serverError{m}
 	}
+	return p.faultOf(resp, body)
+}
+
+// statusFault is an answer whose status says more than its body, JSON-RPC or not.
+func (p *pump) statusFault(resp *http.Response) error {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // a part of it explains as well as all of it
+	return p.faultOf(resp, body)
+}
+
+func (p *pump) faultOf(resp *http.Response, body []byte) error {
 	f := &fault{code: codeBadAnswer, kind: "http_status", status: resp.StatusCode, hint: statusHint(resp), retryAfter: retryAfter(resp),
 		text: fmt.Sprintf("%s answered %s", p.up.host, httpStatus(resp.StatusCode))}
 	if s := snippet(withoutToken(body, resp)); s != "" {

@@ -2,6 +2,7 @@ package bridge_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -146,6 +147,7 @@ type seen struct {
 
 // server is an MCP server whose answers a test sets.
 type server struct {
+	init   string // the answer to initialize; initResult if ""
 	mu     sync.Mutex
 	log    []seen
 	handle func(w http.ResponseWriter, r *http.Request, rpc, body string) // called for what the defaults do not answer
@@ -171,7 +173,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusAccepted)
 	case m.Method == "initialize":
 		w.Header().Set("Mcp-Session-Id", "session-1")
-		answerJSON(w, initResult)
+		answerJSON(w, cmp.Or(s.init, initResult))
 	default:
 		answerJSON(w, `{"jsonrpc":"2.0","id":`+string(m.ID)+`,"result":{}}`)
 	}

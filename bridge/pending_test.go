@@ -22,7 +22,8 @@ type human struct {
 	pending   *bridge.SignIn
 	err       error
 	done      chan struct{}
-	presented int
+	shown     chan struct{} // done of the sign-in that was shown
+	presented int           // tabs
 	attempts  []bridge.Attempt
 }
 
@@ -56,8 +57,29 @@ func (h *human) begin() {
 	h.pending = &bridge.SignIn{
 		URL: "https://idp.example/authorize?state=1", Reason: h.reason, Done: done,
 		Err:     func() error { h.mu.Lock(); defer h.mu.Unlock(); return h.err },
-		Present: func() { h.mu.Lock(); defer h.mu.Unlock(); h.presented++ },
+		Present: func(instead func() error) { h.present(instead) },
 	}
+}
+
+// present opens a tab, or does what comes in its place, once.
+func (h *human) present(instead func() error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.shown == h.done {
+		return
+	}
+	h.shown = h.done
+	if instead == nil {
+		h.presented++
+		return
+	}
+	go func() {
+		if instead() != nil {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.presented++
+		}
+	}()
 }
 
 func (h *human) Pending() (bridge.SignIn, bool) {

@@ -18,6 +18,10 @@ func (p *pump) forward(c *call) {
 	if kind == level {
 		p.session.setLevel(c.Params)
 	}
+	if kind == list {
+		c.owner = p.owner()
+		defer p.answerInTime(c)()
+	}
 	err := p.relay(c, kind)
 	switch {
 	case err == nil:
@@ -27,10 +31,12 @@ func (p *pump) forward(c *call) {
 		}
 	case c.ctx.Err() != nil: // cancelled, or the bridge ends: nobody is owed an answer
 		p.drop(c)
-	case kind != wait && absent(err):
-		p.standInFor(c, kind)
+	case kind != wait && p.standInFor(c, kind, err):
 	default:
 		p.fail(c, err)
+	}
+	if kind == list {
+		p.fetchLater(1)
 	}
 }
 
@@ -87,8 +93,7 @@ func (p *pump) humanFor(c *call, kind standIn) func(SignIn) error {
 		return nil
 	}
 	return func(s SignIn) error {
-		s.Present()
-		return p.awaitSignIn(c.ctx, s, p.cfg.CallWait)
+		return p.awaitSignIn(c.ctx, s, p.cfg.CallWait, p.present(s))
 	}
 }
 
@@ -219,10 +224,17 @@ func (p *pump) answerFromServer(c *call, m envelope.Message) {
 		p.result(c, emptyResult(c.Method))
 		return
 	}
-	if kind == list {
+	if kind != list {
+		p.answer(c, m.WithID(c.ID))
+		return
+	}
+	p.posting.Add(1) // the end of input waits until the list is kept
+	defer p.posting.Done()
+	if p.calls.find(c.ID) == c {
 		p.view.real(c.Method)
 	}
 	p.answer(c, m.WithID(c.ID))
+	p.remember(c, m.Result)
 }
 
 func isMethodNotFound(m envelope.Message) bool {

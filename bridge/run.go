@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"drawbridge/bridge/bulk"
@@ -23,10 +24,12 @@ const (
 	// maxAnswers bounds how many answers of the bridge's own wait while the client does not read.
 	maxAnswers = 256
 
-	defaultStartupBudget = 2500 * time.Millisecond
-	defaultCallWait      = 55 * time.Second
-	defaultMaxMessage    = 64 << 20
+	defaultCallWait   = 55 * time.Second
+	defaultMaxMessage = 64 << 20
 )
+
+// DefaultStartupBudget is how long initialize and lists wait for the server where the configuration does not say.
+const DefaultStartupBudget = 2500 * time.Millisecond
 
 // Config says what to bridge. URL and Auth are required.
 type Config struct {
@@ -42,14 +45,19 @@ type Config struct {
 	// Version is told to clients that are answered in the server's place.
 	Version string
 
-	// StartupBudget is how long initialize and lists wait for the server. If 0, 2.5 s: Claude Code gives a list 5 s.
+	// StartupBudget is how long initialize and lists wait for the server, and operations for one that is known to be away.
+	// If 0, 2.5 s: Claude Code gives a list 5 s.
 	StartupBudget time.Duration
 
-	// CallWait is how long an operation waits for a human to sign in. If 0, 55 s: many clients end a request at 60 s.
+	// CallWait is how long an operation waits for a human to sign in, or for a server that says nothing. If 0, 55 s: many
+	// clients end a request at 60 s.
 	CallWait time.Duration
 
 	// MaxMessage is the size of the largest message, in bytes. If 0, 64 MiB.
 	MaxMessage int
+
+	// Memory keeps what the server said. If nil, nothing is kept, and a server that cannot be asked has no lists.
+	Memory Memory
 
 	// Log receives diagnostics: methods, ids, sizes and times, never contents. If nil, they are discarded.
 	Log *slog.Logger
@@ -59,7 +67,7 @@ func (c Config) withDefaults() (Config, error) {
 	if u, err := url.Parse(c.URL); err != nil || u.Host == "" || c.Auth == nil {
 		return c, errors.New("bridge: Config needs a URL with a host, and Auth")
 	}
-	c.StartupBudget = orDefault(c.StartupBudget, defaultStartupBudget)
+	c.StartupBudget = orDefault(c.StartupBudget, DefaultStartupBudget)
 	c.CallWait = orDefault(c.CallWait, defaultCallWait)
 	c.MaxMessage = orDefault(c.MaxMessage, defaultMaxMessage)
 	if c.HTTP == nil {
@@ -113,6 +121,8 @@ type pump struct {
 	calls   calls
 	session session
 	view    view
+	trails  trails
+	elicit  elicitations
 
 	life    context.Context // connection lifetime; cancelled by close
 	end     context.CancelFunc
@@ -124,6 +134,8 @@ type pump struct {
 	answers chan []byte    // answers of the reader's own that wait for the client to read
 	posting sync.WaitGroup // notifications and responses of the client that are on their way
 	wake    chan struct{}  // 1-buffered; says that a client request went well, to the GET stream that waits for it
+
+	lastRequest atomic.Int64 // of the client, Unix time in nanoseconds
 }
 
 func newPump(cfg Config, out io.Writer) *pump {
@@ -134,8 +146,9 @@ func newPump(cfg Config, out io.Writer) *pump {
 		answers: make(chan []byte, maxAnswers), wake: make(chan struct{}, 1),
 	}
 	p.life, p.end = context.WithCancel(context.Background())
-	p.session.ready = make(chan struct{})
 	p.notes.more = make(chan struct{}, 1)
+	p.session.ready, p.session.initialized = make(chan struct{}), make(chan struct{})
+	p.asked()
 	go p.postNotes()
 	go p.writeAnswers()
 	return p

@@ -1,7 +1,10 @@
 package bridge
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"slices"
 
 	"drawbridge/bridge/envelope"
 )
@@ -26,26 +29,38 @@ func emptyResult(method string) []byte {
 	return emptyObject
 }
 
-// standInFor answers c while the server is not there.
-func (p *pump) standInFor(c *call, kind standIn) {
-	if kind == list {
-		p.view.stoodIn(c.Method)
-	}
+// standInFor answers c while the server is not there, as err says; false if that is for c to be told.
+func (p *pump) standInFor(c *call, kind standIn, err error) bool {
 	s, pending := p.cfg.Auth.Pending()
 	if pending {
 		go p.relistAfter(s)
 	}
+	switch {
+	case !absent(err) && !passes(err):
+		return false
+	case kind == list && p.serveKept(c):
+		return true
+	case kind == list && !absent(err) && !atSignIn(err):
+		p.view.missed(c.Method)
+		return false
+	case kind == list:
+		p.view.stoodIn(c.Method)
+	}
 	if c.Method == "tools/list" {
-		p.result(c, p.signInToolList(s))
-		return
+		p.result(c, concat(`{"tools":[`, p.signInToolOf(s, err), `]}`, nil, ``))
+		return true
 	}
 	p.result(c, emptyResult(c.Method))
+	return true
 }
 
-// signInToolList lists the tool sign_in. Its description holds the URL, because that is what a person gets to see in
-// clients that show nothing else of a server.
-func (p *pump) signInToolList(s SignIn) []byte {
+// signInToolOf is the tool sign_in. Its description holds the URL, because that is what a person gets to see in clients
+// that show nothing else of a server. err is what the server is waited for.
+func (p *pump) signInToolOf(s SignIn, err error) []byte {
 	text := "Connects to " + p.up.host + ", whose tools are listed once that is done. It may need a person to sign in."
+	if s.URL == "" && err != nil && !errors.Is(err, errNotYet) {
+		text += " At present that fails: " + err.Error() + "."
+	}
 	if s.URL != "" {
 		text = "Sign in to " + p.up.host + ". A person has to open this page in a browser: " + s.URL +
 			" . Calling this tool opens it on the person's computer and waits; after the sign-in the tools of " + p.up.host + " are listed."
@@ -56,10 +71,33 @@ func (p *pump) signInToolList(s SignIn) []byte {
 			text += " Needed because " + s.Reason + "."
 		}
 	}
-	return mustJSON(map[string]any{"tools": []any{map[string]any{
+	return mustJSON(map[string]any{
 		"name": signInToolName, "title": "Sign in to " + p.up.host, "description": text,
 		"inputSchema": map[string]any{"type": "object", "properties": struct{}{}},
-	}}})
+	})
+}
+
+// atSignIn reports whether err arose on the way to a sign-in, at the identity provider and not at the server.
+func atSignIn(err error) bool {
+	var f *fault
+	return errors.As(err, &f) && f.kind == "not_authorized"
+}
+
+// hasTool reports whether a result of tools/list holds a tool of that name.
+func hasTool(list []byte, name string) bool {
+	var tools struct{ Tools []struct{ Name string } }
+	_ = json.Unmarshal(list, &tools) // what is no tool has no name
+	return slices.ContainsFunc(tools.Tools, func(t struct{ Name string }) bool { return t.Name == name })
+}
+
+// addTool puts a tool before those of a result of tools/list. What else the result holds is left out.
+func addTool(list, tool []byte) []byte {
+	tools, _ := envelope.Member(list, "tools")
+	rest := bytes.TrimSpace(bytes.TrimPrefix(tools, []byte("[")))
+	if rest[0] != ']' {
+		tool = append(tool, ',')
+	}
+	return concat(`{"tools":[`, tool, ``, rest, `}`)
 }
 
 // isSignIn reports whether c calls the tool of signInToolList. A server's own sign_in is reached once its list is.
@@ -71,6 +109,7 @@ func (p *pump) isSignIn(c *call) bool {
 // server for a ping because that shows whether it accepts the credential, and is the request that brings a sign-in
 // about where none is pending.
 func (p *pump) signInTool(c *call) error {
+	p.presentAgain()
 	h, err := p.readyFor(c, wait)
 	if err == nil {
 		err = p.checkAccess(c, h)

@@ -55,6 +55,7 @@ type exchange struct {
 	lastID  string // Last-Event-ID, to resume a stream
 	attempt Attempt
 	limit   time.Duration // bounds each try until its answer is read; 0 means none
+	unasked bool          // sent again without a request of the client: it renews nothing for a client that is idle
 
 	human func(SignIn) error // waits for a human; nil: nobody waits
 	sent  func()             // is called before the request leaves; may be nil
@@ -118,7 +119,7 @@ func (u *upstream) await(x *exchange) error {
 // try sends x once.
 func (u *upstream) try(ctx context.Context, x exchange) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	if x.attempt.Background {
+	if x.attempt.Background || x.unasked {
 		ctx = context.WithValue(ctx, backgroundKey{}, true)
 	}
 	if x.limit > 0 {

@@ -3,7 +3,6 @@ package bridge
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"drawbridge/bridge/envelope"
@@ -52,10 +51,18 @@ func operation(m envelope.Message) string {
 	return m.Method
 }
 
-// awaitSignIn waits until s ends well, for at most limit (0: as long as s lasts). Nobody waits after the end of input.
-func (p *pump) awaitSignIn(ctx context.Context, s SignIn, limit time.Duration) error {
+// awaitSignIn waits until s ends well, for at most limit (0: as long as s lasts). Nobody waits after the end of input,
+// nor once declined is closed.
+func (p *pump) awaitSignIn(ctx context.Context, s SignIn, limit time.Duration, declined <-chan struct{}) error {
 	go p.relistAfter(s)
 	select {
+	case <-declined:
+		select {
+		case <-s.Done: // in another way
+			return signInEnd(s)
+		default:
+			return p.declinedFault()
+		}
 	case <-s.Done:
 		return signInEnd(s)
 	case <-after(ctx, limit):
@@ -101,83 +108,49 @@ func (p *pump) readyFor(c *call, kind standIn) (*handshake, error) {
 	case <-c.ctx.Done():
 		return h, c.ctx.Err()
 	}
-	if h.isOpen() {
+	switch {
+	case h.isOpen():
 		return h, nil
-	}
-	if kind != wait {
+	case kind != wait:
 		return h, p.openWithin(c, h, p.cfg.StartupBudget)
 	}
 	return h, p.openForOperation(c, h)
 }
 
-// openWithin waits for h within the budget, and not for a human.
-func (p *pump) openWithin(c *call, h *handshake, budget time.Duration) error {
-	select {
-	case <-h.open:
-		return h.err
-	default:
-	}
-	select {
-	case <-h.open:
-		return h.err
-	case <-h.human:
-		return p.pendingFault()
-	case <-after(c.ctx, budget):
-		return errNotYet
-	case <-c.ctx.Done():
-		return c.ctx.Err()
-	}
-}
-
-// openForOperation waits for h. Where it needs a human, it shows the sign-in and waits CallWait.
-func (p *pump) openForOperation(c *call, h *handshake) error {
-	select {
-	case <-h.open:
-		return h.err
-	case <-h.human:
-	case <-c.ctx.Done():
-		return c.ctx.Err()
-	}
-	p.present()
-	select {
-	case <-h.open:
-		return h.err
-	case <-after(c.ctx, p.cfg.CallWait):
-		return p.pendingFault()
-	case <-p.closing:
-		return p.pendingFault()
-	case <-c.ctx.Done():
-		return c.ctx.Err()
-	}
-}
-
-// present shows the pending sign-in to the human.
-func (p *pump) present() {
+// show shows the pending sign-in to the human. The channel is closed when they decline it; nil if nobody can.
+func (p *pump) show() (declined <-chan struct{}) {
 	if s, ok := p.cfg.Auth.Pending(); ok {
-		s.Present()
+		return p.present(s)
 	}
+	return nil
 }
 
 // pendingFault says that a sign-in is pending, or that the server is not there yet where none is.
-func (p *pump) pendingFault() error {
+func (p *pump) pendingFault(at progress) error {
 	if s, ok := p.cfg.Auth.Pending(); ok {
 		return signInFault(s)
+	}
+	if at.err != nil {
+		return at.err
 	}
 	return errNotYet
 }
 
-// presentLater opens the tab of a sign-in that a client waits for without calling anything.
+// presentLater shows the sign-in that a client waits for without calling anything.
 func (p *pump) presentLater(h *handshake) {
 	select {
 	case <-p.session.ready:
 	case <-h.ctx.Done():
 		return
 	}
-	settled := time.NewTimer(settleTime)
-	defer settled.Stop()
-	for _, event := range []<-chan struct{}{h.human, tick(h.ctx, settled)} {
+	settled := after(h.ctx, settleTime)
+	for needed := false; !needed; {
+		at := h.progress()
+		if needed = at.stage == human && !h.isDone(); needed {
+			break
+		}
 		select {
-		case <-event:
+		case <-h.stirs(at):
 		case <-h.open:
 			return
 		case <-p.closing:
@@ -186,120 +159,14 @@ func (p *pump) presentLater(h *handshake) {
 			return
 		}
 	}
-	p.present()
-}
-
-// tick closes the returned channel when t fires.
-func tick(ctx context.Context, t *time.Timer) <-chan struct{} {
-	done := make(chan struct{})
-	go func() {
-		select {
-		case <-t.C:
-			close(done)
-		case <-ctx.Done():
-		}
-	}()
-	return done
-}
-
-// view is what the client was told in the server's place.
-type view struct {
-	mu      sync.Mutex
-	early   bool            // initialize was answered here: the server may lack what was advertised
-	stale   map[string]bool // lists the client has stand-ins of
-	offered bool            // the last tools/list was ours: the client may call sign_in
-	watched <-chan struct{} // Done of the sign-in whose end is awaited by relistAfter
-}
-
-func (v *view) setEarly() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.early = true
-	v.stale = map[string]bool{"tools/list": true, "prompts/list": true, "resources/list": true}
-}
-
-func (v *view) isEarly() bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.early
-}
-
-// stoodIn notes that the client got a stand-in of a list.
-func (v *view) stoodIn(method string) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.stale == nil {
-		v.stale = map[string]bool{}
-	}
-	v.stale[method] = true
-	v.offered = v.offered || method == "tools/list"
-}
-
-// real notes that the client is about to get the server's own list.
-func (v *view) real(method string) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	delete(v.stale, method)
-	v.offered = v.offered && method != "tools/list"
-}
-
-func (v *view) hasSignIn() bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.offered
-}
-
-// takeStale returns the lists to announce and forgets them.
-func (v *view) takeStale() map[string]bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	stale := v.stale
-	v.stale = nil
-	return stale
-}
-
-// watch reports whether the caller is the first to wait for the end of the sign-in that done belongs to.
-func (v *view) watch(done <-chan struct{}) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.watched == done {
-		return false
-	}
-	v.watched = done
-	return true
-}
-
-// changed are the notifications that make a client ask again.
-var changed = []struct{ method, notification string }{
-	{"tools/list", "notifications/tools/list_changed"},
-	{"prompts/list", "notifications/prompts/list_changed"},
-	{"resources/list", "notifications/resources/list_changed"},
-}
-
-// relist tells the client to ask again for the lists it has only stand-ins of.
-func (p *pump) relist() {
-	stale := p.view.takeStale()
-	if stale["resources/templates/list"] {
-		stale["resources/list"] = true
-	}
-	for _, c := range changed {
-		if stale[c.method] {
-			p.write(notificationMessage(c.notification))
-		}
-	}
-}
-
-// relistAfter calls relist when s ended well and the session stands.
-func (p *pump) relistAfter(s SignIn) {
-	if !p.view.watch(s.Done) {
-		return
-	}
 	select {
-	case <-s.Done:
-	case <-p.life.Done():
+	case <-settled:
+	case <-h.open:
+		return
+	case <-p.closing:
 		return
 	}
-	if h := p.session.peek(); s.Err() == nil && h != nil && h.isOpen() {
-		p.relist()
+	if h.ctx.Err() == nil {
+		p.show()
 	}
 }

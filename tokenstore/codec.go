@@ -39,6 +39,7 @@ type wireCredential struct {
 	Resource           string     `json:"resource,omitempty"`
 	Issuer             string     `json:"issuer,omitempty"`
 	Subject            string     `json:"subject,omitempty"`
+	SignIn             string     `json:"sign_in,omitempty"`
 	Client             wireClient `json:"client"`
 	IdP                wireIdP    `json:"idp,omitzero"`
 	TokenEndpoint      string     `json:"token_endpoint,omitempty"`
@@ -162,6 +163,7 @@ func credentialToWire(c Credential) wireCredential {
 		Resource:           c.Resource,
 		Issuer:             c.Issuer,
 		Subject:            c.Subject,
+		SignIn:             c.SignIn,
 		Client:             clientToWire(c.Client),
 		IdP:                wireIdP(c.IdP),
 		TokenEndpoint:      c.TokenEndpoint,
@@ -182,6 +184,7 @@ func (w wireCredential) credential() Credential {
 		Resource:           w.Resource,
 		Issuer:             w.Issuer,
 		Subject:            w.Subject,
+		SignIn:             w.SignIn,
 		Client:             w.Client.client(),
 		IdP:                IdP(w.IdP),
 		TokenEndpoint:      w.TokenEndpoint,

@@ -18,6 +18,7 @@ var (
 		Resource:  "https://mcp.example.com/mcp",
 		Issuer:    "https://login.example.com",
 		Subject:   "ada@example.com",
+		SignIn:    "JBSWY3DPEHPK3PXP",
 		Client:    Client{ID: "client", Secret: secret.New("CANARY-s"), AuthMethod: "client_secret_post"},
 		IdP: IdP{
 			Profile: "entra", Changes: []string{"no resource parameter"}, Asked: []string{"read", "offline_access"},

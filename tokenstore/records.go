@@ -14,6 +14,7 @@ type Credential struct {
 	Resource  string // RFC 8707 resource the token was issued for
 	Issuer    string // of the validated metadata (RFC 8414 section 2)
 	Subject   string // who signed in, as far as the sign-in disclosed it; "" when it did not
+	SignIn    string // names the sign-in through all renewals, at random; "" in a record that is older than this member
 
 	Client Client
 	IdP    IdP

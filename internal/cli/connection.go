@@ -85,6 +85,7 @@ func (c *connection) authorize(env Env, o *options, open func(*slog.Logger) (tok
 		Resource: o.idp.resource, AuthorizeParams: params, TrustIssuer: o.idp.trustIssuer, AssumePKCE: o.idp.assumePKCE,
 		AllowHTTP: o.allowHTTP, LoginTimeout: o.loginTimeout,
 		Open: o.opener(env), SSH: sshTarget(env), Notice: notice(env), Log: c.log,
+		Forgotten: forgetter(env, c.log),
 	})
 	return err
 }

@@ -49,7 +49,7 @@ var ownHeaders = map[string]bool{
 
 // source checks what can be checked now. The command runs when the first request leaves.
 func (o *headerOptions) source(env Env) (*headerSource, error) {
-	s := &headerSource{lookup: env.LookupEnv, path: o.file}
+	s := &headerSource{lookup: env.LookupEnv, path: o.file, origin: o.origin()}
 	var err error
 	if s.lines, err = parseHeaders("--header", o.lines, env.LookupEnv); err != nil {
 		return nil, err
@@ -66,6 +66,23 @@ func (o *headerOptions) source(env Env) (*headerSource, error) {
 		notice(env)("warning: other programs can read the value of --header " + name + "; write ${VAR} in its place, or use --header-file or --header-command")
 	}
 	return s, nil
+}
+
+// origin says where the headers come from: it tells two sets of headers for one server apart, as far as that is possible
+// without looking at a value, which may be a secret.
+func (o *headerOptions) origin() string {
+	var out strings.Builder
+	for _, line := range o.lines {
+		name, value, _ := strings.Cut(line, ":")
+		fmt.Fprintf(&out, "; header %q of %q", name, variablePattern.FindAllString(value, -1))
+	}
+	if o.file != "" {
+		fmt.Fprintf(&out, "; headers of file %q", o.file)
+	}
+	if o.command != "" {
+		out.WriteString("; headers of a command")
+	}
+	return out.String()
 }
 
 // literalSecret returns the name of the first header that seems to have a secret on the command line itself.

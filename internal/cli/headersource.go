@@ -21,6 +21,7 @@ type headerSource struct {
 	lines   []header // of --header
 	path    string
 	command func() (secret.Text, error) // nil without --header-command
+	origin  string                      // says where the headers come from, without a value
 
 	flight singleflight.Group // one run of the command for all requests that wait for it
 
@@ -51,6 +52,13 @@ func (s *headerSource) get(ctx context.Context) ([]header, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Concat(s.lines, s.file, s.printed), nil
+}
+
+// held returns the headers as far as they are known now; false if the command has not run.
+func (s *headerSource) held() ([]header, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Concat(s.lines, s.file, s.printed), s.ran || s.command == nil
 }
 
 func (s *headerSource) hasRun() bool {

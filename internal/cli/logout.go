@@ -128,5 +128,5 @@ func (o *options) logout(env Env, log *slog.Logger) (auth.Logout, error) {
 		return auth.Logout{}, err
 	}
 	store, err := o.openStore(env, log)
-	return auth.Logout{Store: store, HTTP: &http.Client{Transport: way}, Client: client, Log: log}, err
+	return auth.Logout{Store: store, HTTP: &http.Client{Transport: way}, Client: client, Log: log, Forgotten: forgetter(env, log)}, err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"drawbridge/auth"
+	"drawbridge/bridge"
 )
 
 // options are the flags that every command that talks to a server knows.
@@ -24,9 +25,10 @@ type options struct {
 	loginTimeout                      time.Duration
 	noBrowser                         bool
 
-	header    headerOptions
-	network   networkOptions
-	allowHTTP bool
+	header        headerOptions
+	network       networkOptions
+	allowHTTP     bool
+	startupBudget time.Duration
 
 	tokenStore, tokenStoreDir, tokenStoreKeyFile, tokenStoreKeyCommand string
 
@@ -51,6 +53,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	o.header.register(f)
 	o.network.register(f)
 	f.BoolVar(&o.allowHTTP, "allow-http", false, "accept an MCP server URL with plain http beyond this machine")
+	f.DurationVar(&o.startupBudget, "startup-budget", bridge.DefaultStartupBudget, "how long the client's handshake and lists wait for the server before they are answered in its place")
 	f.StringVar(&o.tokenStore, "token-store", "", "where tokens live: keychain, kernel, file or memory (default: DRAWBRIDGE_TOKEN_STORE, else keychain)")
 	f.StringVar(&o.tokenStoreDir, "token-store-dir", "", "directory of the file store (default: DRAWBRIDGE_TOKEN_STORE_DIR, else in your configuration directory)")
 	f.StringVar(&o.tokenStoreKeyFile, "token-store-key-file", "", "key of the file store (default: DRAWBRIDGE_TOKEN_STORE_KEY_FILE)")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -24,11 +25,14 @@ func newRun(env Env, o *options) *cobra.Command {
 
 // runBridge serves an MCP client until it closes standard input.
 func runBridge(ctx context.Context, env Env, o *options, url string) error {
+	if o.startupBudget <= 0 {
+		return usageError{hinted{errors.New("--startup-budget: the time must be positive"), "write it as --startup-budget 2500ms"}}
+	}
 	c, err := connectForBridge(env, o, url)
 	if errors.As(err, new(usageError)) {
 		return err
 	}
-	cfg := bridge.Config{URL: url, Version: version()}
+	cfg := bridge.Config{URL: url, Version: version(), StartupBudget: o.startupBudget}
 	if err != nil {
 		report(env.Stderr, err)
 		cfg.Auth, cfg.Log = refusing{err}, slog.New(slog.DiscardHandler)
@@ -36,6 +40,9 @@ func runBridge(ctx context.Context, env Env, o *options, url string) error {
 	}
 	defer c.end()
 	cfg.Auth, cfg.HTTP, cfg.Log = c.authorizer(), c.http, c.log
+	if dir := memoryDir(env, url, o.profile); dir != "" {
+		cfg.Memory = memory{dir, c.owner, c.log}
+	}
 	if c.headers.command == nil { // else it is not known yet whether there is anybody to sign in
 		go c.session.Warm(ctx)
 	}
@@ -73,6 +80,19 @@ func tellMemory(env Env, err error) {
 
 // authorizer returns what gives the bridge's requests their credentials.
 func (c *connection) authorizer() bridge.Authorizer { return signedIn{c.session, c.headers} }
+
+// owner names whom the server speaks to, in a word that is no secret; "" if that is not known yet.
+func (c *connection) owner() string {
+	headers, known := c.headers.held()
+	name := "key"
+	if known && !hasAuthorization(headers) {
+		name, known = c.session.Owner()
+	}
+	if !known {
+		return ""
+	}
+	return cmp.Or(name, "nobody") + c.headers.origin
+}
 
 // fallback is the keychain until it turns out that it cannot be reached, then memory. It decides once, at the first
 // read: after a good one, a failure is a failure, because the keychain holds what must not be lost.
