@@ -118,7 +118,7 @@ func checkStreams(argv []byte, stdout string) error {
 }
 
 func isBridge(args []string) bool {
-	other := []string{"login", "logout", "status", "version", "demo", "client-metadata", "help", "--help", "-h", "completion"}
+	other := []string{"login", "logout", "status", "version", "demo", "client-metadata", "add", "remove", "list", "help", "--help", "-h", "completion"}
 	return !slices.ContainsFunc(args, func(arg string) bool { return slices.Contains(other, arg) })
 }
 

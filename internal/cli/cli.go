@@ -131,7 +131,7 @@ identity provider in the browser, keeps the tokens in the system's keychain and 
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	opts.register(root.PersistentFlags())
-	root.AddCommand(newRun(env, opts), newLogin(env, opts), newLogout(env, opts), newStatus(env, opts), newDemo(env), newClientMetadata(env, opts), newVersion(env))
+	root.AddCommand(newRun(env, opts), newLogin(env, opts), newLogout(env, opts), newStatus(env, opts), newDemo(env), newAdd(env), newRemove(env), newList(env), newClientMetadata(env, opts), newVersion(env))
 	return root
 }
 

@@ -66,10 +66,10 @@ func serveDemo(ctx context.Context, env Env) error {
 	fmt.Fprintf(env.Stdout, `identity provider  %s
 MCP server         %s
 
-Claude Code:
-  claude mcp add drawbridge-demo -- %s %s
+Your MCP clients:
+  %s add %s
 
-Clients with a JSON configuration:
+Other clients with a JSON configuration:
   {"mcpServers": {"drawbridge-demo": {"command": %q, "args": [%q]}}}
 
 Sign in as %s with the password %s, or as %s with %s. Access tokens live %s.

@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"drawbridge/internal/clientconfig"
 )
 
 // These tests hold the documents to the program: what one of them names must be in the other.
@@ -97,6 +99,25 @@ func TestEveryFileNamedExists(t *testing.T) {
 			if _, err := os.Stat("../../" + name); err != nil {
 				t.Errorf("%s names %s, which is not there", document, name)
 			}
+		}
+	}
+}
+
+// TestClientsDocument compares the examples of docs/clients.md with what add writes.
+func TestClientsDocument(t *testing.T) {
+	text, err := os.ReadFile(docs + "clients.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := clientconfig.Machine{OS: "linux", Home: "/home/ada", Config: "/home/ada/.config", Getenv: func(string) string { return "" }}
+	e := clientconfig.Entry{Name: "example", Command: "/usr/local/bin/drawbridge", Args: []string{"https://mcp.example.com/mcp"}}
+	for _, c := range clientconfig.Clients() {
+		entry, err := c.Snippet(m, clientconfig.User, e)
+		if err != nil || !strings.Contains(string(text), "\n"+string(entry)+"```") {
+			t.Errorf("docs/clients.md does not show what %s gets: %v\n%s", c.Name, err, entry)
+		}
+		if row := "| " + c.Name + " | `" + c.ID + "` |"; !strings.Contains(string(text), row) {
+			t.Errorf("docs/clients.md has no row %s", row)
 		}
 	}
 }

@@ -34,8 +34,10 @@ type header struct {
 
 var (
 	// tokenPattern is an HTTP field name (RFC 9110 section 5.6.2).
-	tokenPattern    = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]+$")
-	variablePattern = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
+	tokenPattern = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]+$")
+	// variablePattern is ${VAR}, or %{VAR}: Claude Code and Gemini CLI replace the first in the arguments of the servers that
+	// they start, where every program could read the value. Nobody touches the second.
+	variablePattern = regexp.MustCompile(`[$%]\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 	// secretPattern finds names of headers that usually carry a secret.
 	secretPattern = regexp.MustCompile(`(?i)auth|token|key|secret|cookie|passw|credential`)
 )

@@ -23,27 +23,38 @@ func newLogin(env Env, o *options) *cobra.Command {
 	}
 }
 
-// login signs the person in and stores the outcome. It refuses a store that would forget it at once.
+// login signs the person in and stores the outcome.
 func login(ctx context.Context, env Env, o *options, url string) error {
+	credential, location, err := signIn(ctx, env, o, url)
+	if err == nil {
+		tellSignedIn(env, credential, location)
+	}
+	return err
+}
+
+func tellSignedIn(env Env, c tokenstore.Credential, location string) {
+	fmt.Fprintf(env.Stdout, "signed in to %s%s\n", c.ServerURL, as(c.Subject))
+	fmt.Fprintf(env.Stdout, "tokens are kept in: %s\n", location)
+}
+
+// signIn has the person sign in, and says where the tokens are kept. It refuses a store that would forget them at once.
+func signIn(ctx context.Context, env Env, o *options, url string) (c tokenstore.Credential, location string, err error) {
 	if err := o.prepareStore(env); err != nil {
-		return err
+		return c, "", err
 	}
-	c, err := connect(env, o, url)
+	conn, err := connect(env, o, url)
 	if err != nil {
-		return err
+		return c, "", err
 	}
-	defer c.end()
-	if err := tokenstore.Probe(ctx, c.store); err != nil {
-		return fmt.Errorf("sign in: the token store does not answer: %w", err)
+	defer conn.end()
+	if err := tokenstore.Probe(ctx, conn.store); err != nil {
+		return c, "", fmt.Errorf("sign in: the token store does not answer: %w", err)
 	}
-	go readPasted(ctx, env, c.session)
-	credential, err := c.session.SignIn(ctx)
-	if err != nil {
-		return fmt.Errorf("sign in to %s: %w", url, err)
+	go readPasted(ctx, env, conn.session)
+	if c, err = conn.session.SignIn(ctx); err != nil {
+		return c, "", fmt.Errorf("sign in to %s: %w", url, err)
 	}
-	fmt.Fprintf(env.Stdout, "signed in to %s%s\n", credential.ServerURL, as(credential.Subject))
-	fmt.Fprintf(env.Stdout, "tokens are kept in: %s\n", c.store.Location())
-	return nil
+	return c, conn.store.Location(), nil
 }
 
 // readPasted hands addresses that the person pastes to the sign-in under way. It ends with the input; the command does
