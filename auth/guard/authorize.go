@@ -65,10 +65,15 @@ func (g *Guard) decide(r *http.Request, q *Request) Decision {
 	return g.cfg.Authorize(r.Context(), q)
 }
 
-// refusalOf returns the answer to a request some of whose calls are not allowed, and nil if all are. What no token cures
-// comes first: a person should not sign in again only to be told no.
+// refusalOf returns the answer to a request some of whose calls are not allowed, and nil if all are. What holds for the
+// whole request comes first, then what no token cures: a person should not sign in again only to be told no.
 func refusalOf(rulings []ruling, batch bool) *refusal {
 	var needed *refusal
+	for _, ruled := range rulings {
+		if o := ruled.decision.Outcome; o == Busy || o == NoSession {
+			return ruled.decision.refused()
+		}
+	}
 	for _, ruled := range rulings {
 		switch ruled.decision.Outcome {
 		case Allow:

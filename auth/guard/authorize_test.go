@@ -27,6 +27,12 @@ func byName(_ context.Context, q *guard.Request) guard.Decision {
 	case "pay":
 		return guard.Decision{Outcome: guard.StepUp, ACR: []string{"phr", "phrh"}, MaxAge: 5 * time.Minute, Reason: "needs a newer sign-in"}
 	}
+	switch q.HTTP.Header.Get("Mcp-Session-Id") {
+	case "foreign":
+		return guard.Decision{Outcome: guard.NoSession, Reason: "no such session"}
+	case "busy":
+		return guard.Decision{Outcome: guard.Busy, RetryAfter: 1500 * time.Millisecond, Reason: "too many requests"}
+	}
 	if q.Call.Method == "" && q.HTTP.Method == http.MethodGet {
 		return guard.Decision{Reason: "no streams"}
 	}
@@ -121,6 +127,10 @@ func TestAuthorize(t *testing.T) {
 		{name: "batch, scope and sign-in", body: `[` + call("1", "write") + `,` + call("2", "pay") + `]`, status: 401, verdicts: "insufficient_scope step_up",
 			challenge: `Bearer error="insufficient_user_authentication", error_description="needs a newer sign-in", scope="mcp:read mcp:write", acr_values="phr phrh", max_age="300", ` + metadata,
 			answer:    `{"error":"insufficient_user_authentication","error_description":"needs a newer sign-in"}`},
+		{name: "foreign session", body: `[` + call("1", "deploy") + `,` + call("2", "read") + `]`, headers: []string{"Mcp-Session-Id", "foreign"}, status: 404,
+			answer: `{"error_description":"no such session"}`, verdicts: "deny foreign_session"},
+		{name: "too many", body: call("1", "read"), headers: []string{"Mcp-Session-Id", "busy"}, status: 429,
+			answer: `{"error_description":"too many requests"}`, verdicts: "limited"},
 		{name: "no JSON", body: `{`, status: 400, verdicts: "malformed",
 			answer: `{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"drawbridge-guard: not JSON: at byte 1: the text ends where a key should be"}}`},
 		{name: "two readings", body: `{"id":1,"method":"tools/list","Method":"tools/call","params":{"name":"deploy"}}`, status: 400, verdicts: "malformed",
@@ -190,6 +200,12 @@ func TestCalls(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, h.events); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	if got := newHarness(t, nil).send(http.MethodPost, call("1", "read"), "Mcp-Session-Id", "busy").Header().Get("Retry-After"); got != "2" {
+		t.Errorf("Retry-After for 1.5 s: %q, want 2", got)
 	}
 }
 

@@ -19,7 +19,10 @@ type refusal struct {
 	scopes  []string
 	acr     []string
 	maxAge  time.Duration
-	body    any // the JSON to answer with; if nil, the error of RFC 6750
+	// retryAfter is when to come again; zero if that is not known.
+	retryAfter time.Duration
+
+	body any // the JSON to answer with; if nil, the error of RFC 6750
 }
 
 // noToken is the invitation to get a token: it names no error (RFC 6750 section 3.1).
@@ -38,7 +41,7 @@ func badRequest(text string) *refusal {
 
 // unavailable is for a token that may well be good: a 401 would make clients throw it away and ask a person to sign in.
 func unavailable(text string, cause error) *refusal {
-	return &refusal{status: http.StatusServiceUnavailable, verdict: Unavailable, text: text, cause: cause}
+	return &refusal{status: http.StatusServiceUnavailable, verdict: Unavailable, text: text, cause: cause, retryAfter: issuerPause}
 }
 
 // because keeps the cause for the audit.
@@ -57,6 +60,10 @@ func (d Decision) refused() *refusal {
 		// RFC 9470 section 3: the status is 401, although the token is valid.
 		r.status, r.verdict, r.code = http.StatusUnauthorized, StepUpNeeded, "insufficient_user_authentication"
 		r.acr, r.maxAge, r.scopes = d.ACR, d.MaxAge, d.Scopes
+	case Busy:
+		r.status, r.verdict, r.retryAfter = http.StatusTooManyRequests, Limited, d.RetryAfter
+	case NoSession:
+		r.status, r.verdict = http.StatusNotFound, ForeignSession
 	}
 	return r
 }
@@ -69,8 +76,8 @@ func (r *refusal) reason() string {
 	return r.text + ": " + r.cause.Error()
 }
 
-// retryAfter is how many seconds a client should wait when the issuer does not answer.
-const retryAfter = 5
+// issuerPause is how long a client should wait when the issuer does not answer.
+const issuerPause = 5 * time.Second
 
 // write sends the refusal. The body says the same as the header, for people and for clients that show nothing else.
 func (g *Guard) write(w http.ResponseWriter, r *refusal) {
@@ -78,8 +85,8 @@ func (g *Guard) write(w http.ResponseWriter, r *refusal) {
 	if challenge := g.challenge(r); challenge != "" {
 		h.Set("WWW-Authenticate", challenge)
 	}
-	if r.status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", strconv.Itoa(retryAfter))
+	if r.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((r.retryAfter+time.Second-1)/time.Second)))
 	}
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", "application/json")

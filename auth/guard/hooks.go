@@ -46,6 +46,11 @@ const (
 	NeedScopes
 	// StepUp: a newer or stronger sign-in would do (RFC 9470).
 	StepUp
+	// Busy: later would do. The answer is 429, with [Decision.RetryAfter].
+	Busy
+	// NoSession: the session is not one of this person. The answer is 404, which makes clients begin a new one (MCP
+	// 2025-11-25, Streamable HTTP, session management); whether the session exists is not told.
+	NoSession
 )
 
 // Decision is the answer of [Config.Authorize].
@@ -66,6 +71,9 @@ type Decision struct {
 	// may be left out.
 	ACR    []string
 	MaxAge time.Duration
+
+	// RetryAfter is when to come again. For Busy.
+	RetryAfter time.Duration
 }
 
 // Event is one decision, for the audit and for metrics. It holds no token and no arguments.
@@ -110,5 +118,7 @@ const (
 	StepUpNeeded    Verdict = "step_up"
 	Unauthenticated Verdict = "unauthenticated" // no token, or none that is valid
 	Malformed       Verdict = "malformed"       // a request that is none
+	Limited         Verdict = "limited"         // too many requests
+	ForeignSession  Verdict = "foreign_session" // a session id that was handed out to somebody else, or never
 	Unavailable     Verdict = "unavailable"     // it could not be decided
 )
