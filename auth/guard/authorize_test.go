@@ -186,11 +186,14 @@ func TestCalls(t *testing.T) {
 	h.send(http.MethodPost, `{"id":"x","method":"subscriptions/listen","params":{"notifications":{"resourceSubscriptions":["a://1","a://2"]}}}`)
 	h.send(http.MethodPost, `{"id":5,"result":{}}`)
 	h.send(http.MethodPost, call("1", "deploy"))
+	h.send(http.MethodPost, `[`+call("1", "deploy")+`,{"id":2,"method":"ping"}]`)
+	denied := guard.Event{HTTPMethod: "POST", Verdict: guard.Denied, Rule: "r1", Reason: "needs group release", Status: 200, Call: guard.Call{ID: "1", Method: "tools/call", Type: "tool", Name: "deploy"}}
 	want := []guard.Event{
 		{HTTPMethod: "POST", Verdict: guard.Allowed, Rule: "all", Call: guard.Call{ID: `"x"`, Method: "subscriptions/listen", Type: "resource", Name: "a://1"}},
 		{HTTPMethod: "POST", Verdict: guard.Allowed, Rule: "all", Call: guard.Call{ID: `"x"`, Method: "subscriptions/listen", Type: "resource", Name: "a://2"}},
 		{HTTPMethod: "POST", Verdict: guard.Allowed, Rule: "all"},
-		{HTTPMethod: "POST", Verdict: guard.Denied, Rule: "r1", Reason: "needs group release", Status: 200, Call: guard.Call{ID: "1", Method: "tools/call", Type: "tool", Name: "deploy"}},
+		denied, denied,
+		{HTTPMethod: "POST", Verdict: guard.Denied, Reason: "not run, because another message of the same batch is not allowed", Status: 200, Call: guard.Call{ID: "2", Method: "ping"}},
 	}
 	for i := range h.events {
 		if h.events[i].Identity == nil || h.events[i].Time.IsZero() || h.events[i].RemoteAddr == "" {

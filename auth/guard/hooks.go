@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"context"
 	"net/http"
 	"time"
 )
@@ -16,6 +17,9 @@ type Request struct {
 	// (MCP 2025-03-26) are judged one by one, and so is each resource that a message names.
 	Call Call
 }
+
+// Authorizer judges requests; see [Config.Authorize].
+type Authorizer = func(context.Context, *Request) Decision
 
 // Call is one MCP message: what [Config.Authorize] judges and the audit names.
 type Call struct {
