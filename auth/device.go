@@ -95,6 +95,7 @@ func parseDevice(a answer, now time.Time) (tokenstore.Device, error) {
 
 // pollDevice asks for the tokens until the human is done, the code expires, or the sign-in ends in another way.
 func (s *Session) pollDevice(p *signIn) {
+	defer close(p.polled)
 	pause := p.device.Interval
 	for {
 		select {
@@ -133,7 +134,8 @@ func nextPoll(pause time.Duration, err error) (time.Duration, error) {
 }
 
 func (s *Session) redeemDevice(p *signIn) (tokens, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, tokenTimeout)
+	// Once the human is done, the answer to any poll holds the tokens, once.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), tokenTimeout)
 	defer cancel()
 	form := tokenParams(p.target.resource, p.idp)
 	form.Set("grant_type", deviceGrant)

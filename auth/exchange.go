@@ -20,7 +20,8 @@ const (
 // complete turns the response into a stored credential.
 func (s *Session) complete(p *signIn, r response) (tokenstore.Credential, error) {
 	none, issuer := tokenstore.Credential{}, p.target.as.Issuer
-	ctx, cancel := context.WithTimeout(s.ctx, exchangeLimit)
+	// What arrived is spent and kept, also while the session closes: the human has done their part.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), exchangeLimit)
 	defer cancel()
 	if r.err != nil {
 		return none, passOn(fmt.Errorf("sign-in at %s: %w", quoted(issuer), r.err))
@@ -33,7 +34,7 @@ func (s *Session) complete(p *signIn, r response) (tokenstore.Credential, error)
 		return none, passOn(fmt.Errorf("sign-in at %s: %w", quoted(issuer), err))
 	}
 	c := s.credentialFor(p, t)
-	// The code is spent: only keeping the tokens makes the human's work count, even while the session closes.
+	// The code is spent: only keeping the tokens makes the human's work count, however long the exchange took.
 	if err := s.land(context.WithoutCancel(ctx), c); err != nil {
 		return none, err
 	}

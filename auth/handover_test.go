@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -16,7 +17,8 @@ import (
 // another process spends it.
 func TestLeftCodeIsRedeemed(t *testing.T) {
 	st := newStage(t)
-	leader, follower := st.desk(), st.desk()
+	var net mortal
+	leader, follower := st.desk(net.carry), st.desk()
 	url := leader.ask().URL
 	<-leader.tabs
 	joined := follower.ask()
@@ -33,7 +35,8 @@ func TestLeftCodeIsRedeemed(t *testing.T) {
 	})
 	go func() { _, _ = st.human.SignIn(t.Context(), url, "ada", demo.Ada().Password) }() // the page is an error or lost
 	<-arrived
-	leader.Close()
+	leader.EndSignIn()
+	net.die()
 	<-joined.Done
 	if err := joined.Err(); err != nil {
 		t.Fatal(err)
@@ -43,6 +46,21 @@ func TestLeftCodeIsRedeemed(t *testing.T) {
 	if rec := st.pendingRecord(); !rec.Code.IsZero() || rec.Outcome != tokenstore.OutcomeDone {
 		t.Errorf("the record ended as %q, with a code: %v", rec.Outcome, !rec.Code.IsZero())
 	}
+}
+
+// mortal is the network of a process that can be killed: what is on its way then never comes back.
+type mortal struct{ end context.CancelFunc }
+
+func (m *mortal) die() { m.end() }
+
+func (m *mortal) carry(c *Config) {
+	ctx, end := context.WithCancel(context.Background())
+	m.end = end
+	c.HTTP = &http.Client{Transport: roundTrips(func(r *http.Request) (*http.Response, error) {
+		both, cancel := context.WithCancel(r.Context())
+		context.AfterFunc(ctx, cancel)
+		return http.DefaultTransport.RoundTrip(r.WithContext(both))
+	})}
 }
 
 // TestRedeemable: a code that may have been spent with success must not come back.

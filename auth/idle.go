@@ -38,20 +38,3 @@ func (s *Session) isIdle() bool {
 	last := s.view().lastRequest
 	return !last.IsZero() && s.now().Sub(last) >= idleLimit
 }
-
-// renewalLimit is how long the end of the process waits for a renewal under way: until the new refresh token is stored,
-// the store holds a spent one. MCP clients kill a server half a second after they asked it to end.
-const renewalLimit = 300 * time.Millisecond
-
-// finishRenewal waits for the renewal under way, if there is one.
-func (s *Session) finishRenewal() {
-	done := s.view().renewing
-	if done == nil {
-		return
-	}
-	select {
-	case <-done:
-	case <-time.After(renewalLimit):
-		s.log.Warn("the process ends while the sign-in is being renewed; the next one may have to sign in again")
-	}
-}

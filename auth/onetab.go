@@ -233,9 +233,10 @@ func (s *Session) markTaken(p *signIn, code secret.Text) {
 	})
 }
 
-// closeRecord writes how p ended. The record of a process that is ending stays as it is, for the next one.
+// closeRecord writes how p ended. In a process that is ending, only what the identity provider said is an end: else the
+// record stays as it is, for the next one.
 func (s *Session) closeRecord(p *signIn, err error) {
-	if err != nil && s.ctx.Err() != nil {
+	if err != nil && s.ctx.Err() != nil && !errors.As(err, new(*OAuthError)) {
 		return
 	}
 	s.amend(p, func(rec *tokenstore.PendingSignIn) bool {

@@ -30,8 +30,9 @@ type Session struct {
 	// One load, one refresh and one start of a sign-in at a time, shared by everybody who needs its result.
 	flights singleflight.Group
 
-	ctx    context.Context // the session's lifetime; cancelled by Close
+	ctx    context.Context // how long humans are asked; cancelled by EndSignIn
 	cancel context.CancelFunc
+	closed sync.Once
 
 	mu    sync.Mutex
 	state state // reached by update and view only
@@ -184,21 +185,4 @@ func (s *Session) Owner() (name string, known bool) {
 		return "sign-in " + c.SignIn, true
 	}
 	return "", false
-}
-
-// closeLimit bounds how long Close waits for the port to be free.
-const closeLimit = time.Second
-
-// Close ends a pending sign-in and frees its port, and lets a renewal under way end. Authorize and Challenged still work
-// afterwards, but start no other sign-in. It may be called more than once.
-func (s *Session) Close() {
-	s.cancel()
-	s.finishRenewal()
-	if p := s.view().pending; p != nil {
-		select {
-		case <-p.done:
-		case <-time.After(closeLimit):
-		}
-	}
-	s.fetch.close()
 }

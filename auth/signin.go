@@ -43,6 +43,8 @@ type signIn struct {
 	taken   atomic.Bool
 	outcome chan error // the response's, after taken
 
+	polled chan struct{} // closed when the device code is not asked about any more; nil before run
+
 	rejections atomic.Int32              // requests that were not the awaited response
 	mixUp      atomic.Pointer[rejection] // the last response with the right state and a wrong iss
 
@@ -98,7 +100,7 @@ func (s *Session) started(ctx context.Context, w want) (*signIn, error) {
 		defer cancel()
 		p, err := s.begin(ctx, w)
 		if err != nil && s.ctx.Err() != nil {
-			return nil, errClosed
+			return nil, hint(fmt.Errorf("%w: %w", ErrSignInRequired, errClosed), "sign in with: drawbridge login %s", s.cfg.ServerURL)
 		}
 		return p, err
 	})
@@ -228,7 +230,10 @@ func (s *Session) run(p *signIn) {
 	for _, ln := range p.landing.listeners {
 		go func() { _ = srv.Serve(ln) }() // ends with ErrServerClosed or the closed listener
 	}
-	if !p.device.Code.IsZero() {
+	p.polled = make(chan struct{})
+	if p.device.Code.IsZero() {
+		close(p.polled)
+	} else {
 		go s.pollDevice(p)
 	}
 	p.err = s.await(p)
@@ -254,6 +259,8 @@ func (s *Session) await(p *signIn) error {
 		late = s.expired(p)
 	case <-s.ctx.Done():
 		late = errClosed
+		p.landing.close() // at once; what follows may take as long as an answer
+		<-p.polled        // it may bring the tokens
 	}
 	if p.taken.CompareAndSwap(false, true) {
 		return late
