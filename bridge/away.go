@@ -160,7 +160,8 @@ func (p *pump) openWithin(c *call, h *handshake, budget time.Duration) error {
 func (p *pump) openForOperation(c *call, h *handshake) error {
 	h.hurry()
 	over, patience := after(c.ctx, p.cfg.CallWait), after(c.ctx, p.cfg.StartupBudget)
-	closing := p.closing
+	closing, pulse := p.closing, time.NewTicker(freshTry)
+	defer pulse.Stop()
 	for impatient := false; ; {
 		at := h.progress()
 		switch {
@@ -174,6 +175,8 @@ func (p *pump) openForOperation(c *call, h *handshake) error {
 		case <-h.open:
 			return h.err
 		case <-h.stirs(at):
+		case <-pulse.C:
+			h.hurry()
 		case <-patience:
 			impatient, patience = true, nil
 		case <-closing:

@@ -122,6 +122,12 @@ func (s *session) renew(lost *handshake) {
 	}
 }
 
+// stands reports whether requests may go.
+func (s *session) stands() bool {
+	h := s.peek()
+	return h != nil && h.isOpen()
+}
+
 // peek returns the current handshake, or nil.
 func (s *session) peek() *handshake {
 	s.mu.Lock()

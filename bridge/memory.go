@@ -86,16 +86,16 @@ type trail struct {
 	size  int
 }
 
-// add takes the next page. It returns the whole list once it is complete. A page alone is the list as the server sent
-// it; of several, the items are one page, and what else they hold is left out.
-func (t *trail) add(method string, page []byte) (list []byte, complete bool) {
+// add takes the next page. It returns the whole list once it is complete, else nil. A page alone is the list as the server
+// sent it; of several, the items are one page, and what else they hold is left out.
+func (t *trail) add(method string, page []byte) []byte {
 	t.pages, t.size = append(t.pages, page), t.size+len(page)
 	t.next = envelope.StringMember(page, "nextCursor")
 	switch {
 	case t.next != "":
-		return nil, false
+		return nil
 	case len(t.pages) == 1:
-		return page, true
+		return page
 	}
 	member := listMembers[method]
 	items := make([][]byte, 0, len(t.pages))
@@ -105,7 +105,7 @@ func (t *trail) add(method string, page []byte) (list []byte, complete bool) {
 			items = append(items, inner)
 		}
 	}
-	return concat(`{"`, []byte(member), `":[`, bytes.Join(items, []byte(",")), `]}`), true
+	return concat(`{"`, []byte(member), `":[`, bytes.Join(items, []byte(",")), `]}`)
 }
 
 // isPage reports whether result is a page of the list that method asks for.
@@ -120,8 +120,9 @@ type trails struct {
 	of map[string]*trail // by method
 }
 
-// follow takes the server's answer to a request for a page. It returns the whole list when that was the last one.
-func (t *trails) follow(c *call, result []byte) (list []byte, complete bool) {
+// follow takes the server's answer to a request for a page. It returns the whole list when that was the last one, else
+// nil.
+func (t *trails) follow(c *call, result []byte) []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.of == nil {
@@ -135,21 +136,26 @@ func (t *trails) follow(c *call, result []byte) (list []byte, complete bool) {
 		t.of[c.Method] = at
 	case at == nil || at.next != cursor || at.owner != c.owner || at.size > maxKept:
 		delete(t.of, c.Method)
-		return nil, false
+		return nil
 	}
-	if list, complete = at.add(c.Method, bytes.Clone(result)); complete {
+	list := at.add(c.Method, bytes.Clone(result))
+	if list != nil {
 		delete(t.of, c.Method)
 	}
-	return list, complete
+	return list
 }
 
-// remember keeps a list that the server sent, once all its pages are known, and tells the client if it was given
-// another one from memory meanwhile.
-func (p *pump) remember(c *call, result []byte) {
+// wholeList returns the list whose last page result is, once all its pages are known; else nil.
+func (p *pump) wholeList(c *call, result []byte) []byte {
 	if c.owner == "" || !isPage(c.Method, result) {
-		return
+		return nil
 	}
-	if list, complete := p.trails.follow(c, result); complete {
+	return p.trails.follow(c, result)
+}
+
+// remember keeps a list that the server sent, and tells the client if it was given another one from memory meanwhile.
+func (p *pump) remember(c *call, list []byte) {
+	if list != nil {
 		p.keep(c.owner, c.Method, list)
 		p.compare(c.Method, list)
 	}
@@ -248,7 +254,7 @@ func (p *pump) fetchList(h *handshake, method string) ([]byte, error) {
 		case !isPage(method, m.Result):
 			return nil, p.syntaxFault(errors.New("the result is no list"))
 		}
-		if list, complete := t.add(method, bytes.Clone(m.Result)); complete {
+		if list := t.add(method, bytes.Clone(m.Result)); list != nil {
 			return list, nil
 		}
 		if t.size > p.cfg.MaxMessage {

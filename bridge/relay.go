@@ -233,8 +233,9 @@ func (p *pump) answerFromServer(c *call, m envelope.Message) {
 	if p.calls.find(c.ID) == c {
 		p.view.real(c.Method)
 	}
+	list := p.wholeList(c, m.Result) // before the client asks for the next page
 	p.answer(c, m.WithID(c.ID))
-	p.remember(c, m.Result)
+	p.remember(c, list)
 }
 
 func isMethodNotFound(m envelope.Message) bool {

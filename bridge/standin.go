@@ -35,13 +35,22 @@ func (p *pump) standInFor(c *call, kind standIn, err error) bool {
 	if pending {
 		go p.relistAfter(s)
 	}
+	if !p.session.stands() {
+		defer func() {
+			if p.session.stands() { // since a moment: what was announced then is not all
+				go p.relist()
+			}
+		}()
+	}
 	switch {
 	case !absent(err) && !passes(err):
 		return false
 	case kind == list && p.serveKept(c):
 		return true
 	case kind == list && !absent(err) && !atSignIn(err):
-		p.view.missed(c.Method)
+		if !p.session.stands() {
+			p.view.missed(c.Method)
+		}
 		return false
 	case kind == list:
 		p.view.stoodIn(c.Method)
