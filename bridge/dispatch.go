@@ -188,6 +188,19 @@ func (p *pump) writeAnswers() {
 			p.write(message)
 			p.posting.Done()
 		case <-p.life.Done():
+			p.dropAnswers()
+			return
+		}
+	}
+}
+
+// dropAnswers forgets what waits, for drain not to wait for it.
+func (p *pump) dropAnswers() {
+	for {
+		select {
+		case <-p.answers:
+			p.posting.Done()
+		default:
 			return
 		}
 	}

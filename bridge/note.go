@@ -107,11 +107,13 @@ func (p *pump) postNotes() {
 		select {
 		case <-p.notes.more:
 		case <-p.life.Done():
-			return
 		}
-		for n, ok := p.notes.next(); ok && p.life.Err() == nil; n, ok = p.notes.next() {
+		for n, ok := p.notes.next(); ok; n, ok = p.notes.next() { // at the end each fails at once
 			p.post(n, "notification")
 			p.posting.Done()
+		}
+		if p.life.Err() != nil {
+			return
 		}
 	}
 }
