@@ -228,7 +228,7 @@ func (p *faultPeer) stream(w http.ResponseWriter, r *http.Request, reply answer)
 		_, _ = io.WriteString(w, text) // a client that left is no fault
 		_ = http.NewResponseController(w).Flush()
 	}
-	if reply.cut > 0 {
+	if reply.cut > 0 && r.Context().Err() == nil {
 		p.breakOff(r, reply)
 	}
 	if reply.hold {

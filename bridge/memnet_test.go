@@ -85,7 +85,7 @@ func (n *network) Accept() (net.Conn, error) {
 // Close implements [net.Listener].
 func (n *network) Close() error {
 	n.once.Do(func() { close(n.done) })
-	n.cutAll()
+	n.setDown(true) // or a dial that comes late would leave a connection to nobody
 	return nil
 }
 

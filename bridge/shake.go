@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"drawbridge/bridge/envelope"
@@ -45,14 +46,18 @@ func (p *pump) reach(h *handshake) (envelope.Message, link, error) {
 
 // negotiate sends the client's initialize once, across a sign-in if one is needed.
 func (p *pump) negotiate(h *handshake, again bool) (envelope.Message, link, error) {
-	resp, err := p.up.send(h.ctx, exchange{
+	x := exchange{
 		method: http.MethodPost, body: h.init.Raw, attempt: Attempt{Operation: "initialize"}, limit: handshakeLimit, unasked: again,
 		human: func(s SignIn) error {
 			h.move(human, nil)
 			defer h.move(trying, nil)
 			return p.awaitSignIn(h.ctx, s, 0, nil)
 		},
-	})
+	}
+	resp, err := p.up.send(h.ctx, x)
+	if brokeOff(err) { // most likely an idle connection that the server had closed
+		resp, err = p.up.send(h.ctx, x)
+	}
 	if err != nil {
 		return envelope.Message{}, link{}, p.handshakeFault(err)
 	}
@@ -65,6 +70,12 @@ func (p *pump) negotiate(h *handshake, again bool) (envelope.Message, link, erro
 		return envelope.Message{}, link{}, p.handshakeFault(err)
 	}
 	return m, link{sessionID: sessionID(resp.Header), version: envelope.StringMember(m.Result, "protocolVersion")}, initializeFault(m)
+}
+
+// brokeOff reports whether err says that a connection broke under a request.
+func brokeOff(err error) bool {
+	var f *fault
+	return errors.As(err, &f) && f.code == codeUnknown
 }
 
 // initializeFault returns the server's refusal to initialize, as an error that keeps the server's own words.
