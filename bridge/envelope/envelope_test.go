@@ -190,7 +190,7 @@ func FuzzParse(f *testing.F) {
 func BenchmarkParse(b *testing.B) {
 	long := `{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"` + strings.Repeat("lorem ipsum ", 90_000) + `"}]}}`
 	dense := `{"jsonrpc":"2.0","id":1,"result":{"tools":[` + strings.Repeat(`{"name":"t","inputSchema":{"type":"object","properties":{}}},`, 1000) + `{}]}}`
-	escaped := `{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"` + strings.Repeat(`a line of code: \"x\" \u00e9\n`, 30_000) + `"}]}}`
+	escaped := `{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"` + strings.Repeat(`\tif name == \"\" {\n\t\treturn errors.New(\"no name was given\")\n\t}\n\t// A comment goes on for a while and says why this is done the way it is.\n`, 6_500) + `"}]}}`
 	for name, text := range map[string]string{"1MB-escaped": escaped, "100B": `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello there, you"}}}`, "1MB-string": long, "60KB-dense": dense} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(text)))

@@ -17,9 +17,8 @@ const (
 // str skips a string.
 func (s *scanner) str() error {
 	s.i++
-	block := firstBlock
 	for {
-		s.plain(block)
+		s.i = skipPlain(s.b, s.i)
 		switch c := s.peek(); {
 		case c == '"':
 			s.i++
@@ -28,7 +27,6 @@ func (s *scanner) str() error {
 			if err := s.escape(); err != nil {
 				return err
 			}
-			block = firstBlock
 		case s.i >= len(s.b):
 			return s.errorf("the text ends inside a string")
 		default:
@@ -37,26 +35,46 @@ func (s *scanner) str() error {
 	}
 }
 
-// plain skips what a string may hold, up to a quote, a backslash, a control character or the end.
-func (s *scanner) plain(block int) {
-	for range firstBlock / 8 {
-		if s.i+8 > len(s.b) {
+// skipPlain returns where, from i on, the next byte of b is that ends a string or must not stand in one, or the end. It
+// also skips the escapes of two characters.
+func skipPlain(b []byte, i int) int {
+	for begun := i; i+8 <= len(b); {
+		found := special(binary.LittleEndian.Uint64(b[i:]))
+		if found == 0 {
+			if i += 8; i-begun >= firstBlock {
+				return skipBlocks(b, i)
+			}
+			continue
+		}
+		i += bits.TrailingZeros64(found) / 8
+		if b[i] != '\\' || i+1 == len(b) || !short(b[i+1]) {
+			return i
+		}
+		i += 2
+		begun = i
+	}
+	for i < len(b) && b[i] >= ' ' && b[i] != '"' && b[i] != '\\' {
+		i++
+	}
+	return i
+}
+
+// short reports whether c makes an escape with the backslash before it: one of "\/bfnrt.
+func short(c byte) bool {
+	const marks, letters = 1 | 1<<('/'-'"') | 1<<('\\'-'"'), 1 | 1<<('f'-'b') | 1<<('n'-'b') | 1<<('r'-'b') | 1<<('t'-'b')
+	return uint64(marks)>>(c-'"')&1 != 0 || uint64(letters)>>(c-'b')&1 != 0
+}
+
+// skipBlocks is skipPlain for what is likely to go on being plain.
+func skipBlocks(b []byte, i int) int {
+	for block := firstBlock; i < len(b); block = min(2*block, maxBlock) {
+		chunk := b[i:min(i+block, len(b))]
+		n := plainIn(chunk)
+		if i += n; n < len(chunk) {
 			break
 		}
-		if found := special(binary.LittleEndian.Uint64(s.b[s.i:])); found != 0 {
-			s.i += bits.TrailingZeros64(found) / 8
-			return
-		}
-		s.i += 8
 	}
-	for s.i < len(s.b) {
-		chunk := s.b[s.i:min(s.i+block, len(s.b))]
-		n := plainIn(chunk)
-		if s.i += n; n < len(chunk) {
-			return
-		}
-		block = min(2*block, maxBlock)
-	}
+	return i
 }
 
 // plainIn returns how many bytes at the beginning of b are neither quote nor backslash nor control character.
@@ -102,11 +120,11 @@ func hasControl(b []byte) bool {
 
 func (s *scanner) escape() error {
 	s.i++
-	switch s.peek() {
-	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+	switch c := s.peek(); {
+	case short(c):
 		s.i++
 		return nil
-	case 'u':
+	case c == 'u':
 		s.i++
 		return s.hex4()
 	}
