@@ -115,7 +115,7 @@ func (p *pump) takeRequest(c *call) {
 	default:
 		p.asked()
 		p.session.setReady()
-		go p.forward(c)
+		p.start(c)
 	}
 }
 

@@ -130,6 +130,9 @@ type pump struct {
 	broken  chan struct{} // closed when stdout does
 	broke   sync.Once
 
+	work chan *call   // unbuffered: to a worker that waits
+	idle atomic.Int32 // how many do
+
 	notes   noteQueue      // the client's notifications, posted in order
 	answers chan []byte    // answers of the reader's own that wait for the client to read
 	posting sync.WaitGroup // notifications and responses of the client that are on their way
@@ -142,7 +145,7 @@ func newPump(cfg Config, out io.Writer) *pump {
 	p := &pump{
 		cfg: cfg, up: newUpstream(cfg), out: stdio.NewWriter(out),
 		pool:    &bulk.Pool{Limit: 3*cfg.MaxMessage + 1<<20}, // what the readers of lines and streams need
-		closing: make(chan struct{}), broken: make(chan struct{}),
+		closing: make(chan struct{}), broken: make(chan struct{}), work: make(chan *call),
 		answers: make(chan []byte, maxAnswers), wake: make(chan struct{}, 1),
 	}
 	p.life, p.end = context.WithCancel(context.Background())

@@ -139,7 +139,9 @@ func (u *upstream) try(ctx context.Context, x exchange) (*http.Response, error) 
 		cancel()
 		return nil, networkFault(u.host, err)
 	}
-	u.log.Debug("answered", "method", x.method, "operation", x.attempt.Operation, "status", resp.StatusCode, "after", time.Since(start))
+	if u.log.Enabled(ctx, slog.LevelDebug) { // what is not logged need not be prepared for every call
+		u.log.Debug("answered", "method", x.method, "operation", x.attempt.Operation, "status", resp.StatusCode, "after", time.Since(start))
+	}
 	resp.Body = &cancelBody{resp.Body, cancel}
 	return resp, nil
 }

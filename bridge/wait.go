@@ -43,10 +43,8 @@ func standInOf(method string) standIn {
 
 // operation names what a request does, for caps that count per operation.
 func operation(m envelope.Message) string {
-	for _, member := range [...]string{"name", "uri"} {
-		if name := envelope.StringMember(m.Params, member); name != "" {
-			return m.Method + " " + name
-		}
+	if name := envelope.FirstString(m.Params, "name", "uri"); name != "" {
+		return m.Method + " " + name
 	}
 	return m.Method
 }

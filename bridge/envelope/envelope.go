@@ -84,7 +84,7 @@ func (s *scanner) end() error {
 	return nil
 }
 
-func (m *Message) member(key, value []byte) {
+func (m *Message) member(key, value []byte) error {
 	switch {
 	case named(key, "id"):
 		m.ID = value
@@ -98,6 +98,7 @@ func (m *Message) member(key, value []byte) {
 	case named(key, "error"):
 		m.Error = value
 	}
+	return nil
 }
 
 // named reports whether key, a string that the scanner passed, is name, which holds nothing to escape.
@@ -195,13 +196,37 @@ func Member(object []byte, name string) ([]byte, bool) {
 		return nil, false
 	}
 	var out []byte
-	err := s.object(func(key, value []byte) {
+	err := s.object(func(key, value []byte) error {
 		if named(key, name) {
 			out = value
 		}
+		return nil
 	})
 	return out, err == nil && out != nil
 }
+
+// FirstString returns the value of the first member of an object that has one of the names and is a string, else "". It
+// looks no further, so that a name in front of something big is found at once.
+func FirstString(object []byte, names ...string) (found string) {
+	s := scanner{b: object}
+	s.space()
+	if s.peek() != '{' {
+		return ""
+	}
+	_ = s.object(func(key, value []byte) error { // a broken object has no more members
+		for _, name := range names {
+			if named(key, name) && value[0] == '"' {
+				found = unquote(value)
+				return errFound
+			}
+		}
+		return nil
+	})
+	return found
+}
+
+// errFound ends a search.
+var errFound = errors.New("found")
 
 // Members calls member with each member of an object, in order and as often as a name stands there. It fails if object
 // is not one JSON object.
@@ -211,7 +236,11 @@ func Members(object []byte, member func(name string, value []byte)) error {
 	if s.peek() != '{' {
 		return notObject(object)
 	}
-	if err := s.object(func(key, value []byte) { member(unquote(key), value) }); err != nil {
+	err := s.object(func(key, value []byte) error {
+		member(unquote(key), value)
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	return s.end()

@@ -135,6 +135,20 @@ func TestMembers(t *testing.T) {
 	}
 }
 
+func TestFirstString(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{`{"arguments":{"name":"inner"},"name":"echo","uri":"u"}`, "echo"},
+		{`{"uri":"u\u0041","name":"n"}`, "uA"},
+		{`{"name":7,"uri":"u"}`, "u"},
+		{`{"name":"n","broken`, "n"},
+		{`{"broken`, ""}, {`[]`, ""}, {``, ""}, {`{"x":1}`, ""},
+	} {
+		if got := envelope.FirstString([]byte(tt.in), "name", "uri"); got != tt.want {
+			t.Errorf("FirstString(%s) = %q, want %q", tt.in, got, tt.want)
+		}
+	}
+}
+
 func TestParseMakesOneLine(t *testing.T) {
 	in := []byte("{\r\n \"a\": \"x\\n\",\n\n\"id\":2\r}\n")
 	m, err := envelope.Parse(in)

@@ -44,8 +44,8 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// object skips an object and calls member with each key (quotes included) and value.
-func (s *scanner) object(member func(key, value []byte)) error {
+// object skips an object and calls member with each key (quotes included) and value, up to an error.
+func (s *scanner) object(member func(key, value []byte) error) error {
 	return s.composite('}', func() error {
 		start := s.i
 		if err := s.name('}'); err != nil {
@@ -53,10 +53,10 @@ func (s *scanner) object(member func(key, value []byte)) error {
 		}
 		key := s.b[start:s.afterString(start)]
 		value, err := s.value()
-		if err == nil {
-			member(key, value)
+		if err != nil {
+			return err
 		}
-		return err
+		return member(key, value)
 	})
 }
 

@@ -62,8 +62,14 @@ func (j *originJar) admit(c *http.Cookie) bool {
 
 // Cookies implements [http.CookieJar].
 func (j *originJar) Cookies(u *url.URL) []*http.Cookie {
-	if !j.is(u) {
+	if j.empty() || !j.is(u) { // most servers set none, and the jar is slow to say so
 		return nil
 	}
 	return j.jar.Cookies(u)
+}
+
+func (j *originJar) empty() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.seen) == 0
 }
