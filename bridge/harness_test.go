@@ -204,7 +204,7 @@ func events(w http.ResponseWriter) func(string) {
 }
 
 // serve runs h on a socket and returns a config for it.
-func serve(t *testing.T, h http.Handler) bridge.Config {
+func serve(t testing.TB, h http.Handler) bridge.Config {
 	t.Helper()
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
