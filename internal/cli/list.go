@@ -71,8 +71,13 @@ func entriesOf(env Env, m clientconfig.Machine, choice clientChoice) ([]listed, 
 		return nil, err
 	}
 	rows := []listed{}
+	read := map[string]bool{}
 	for _, p := range places {
 		path, _ := p.client.Path(m, p.scope) // it has the scope
+		if p.scope != clientconfig.Local && read[path] {
+			continue // in the home directory, the project's file is the person's
+		}
+		read[path] = true
 		row := listed{Client: p.client.ID, Scope: string(p.scope), File: path, place: p}
 		entries, err := p.client.Entries(m, p.scope)
 		if err != nil {
