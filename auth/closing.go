@@ -8,17 +8,26 @@ import (
 // closeLimit bounds Close, all in all: MCP clients kill a server half a second after they asked it to end.
 const closeLimit = 350 * time.Millisecond
 
-// EndSignIn frees the port of a sign-in whose human is under way and starts no other one; the sign-in stays a record in
-// the store, with which another process goes on. Authorize and Challenged still work, and tokens are still renewed. It
-// does not wait.
-func (s *Session) EndSignIn() { s.cancel() }
+// EndSignIn waits for no human any more: the ports of sign-ins are free at once, and another process can go on with what
+// is a record in the store. Else the session goes on: tokens are used and renewed, and who needs a sign-in learns of its
+// address. It does not block. Close is to follow.
+func (s *Session) EndSignIn() { s.askNone() }
 
 // Settle waits until nothing is under way that spends a credential: a renewal, or the exchange of a code that arrived.
 // Until its outcome is stored, the store holds a spent one. It waits no longer than ctx and reports whether all is done.
 // A sign-in counts until its human is done, unless EndSignIn was called.
 func (s *Session) Settle(ctx context.Context) bool {
 	st := s.view()
-	for _, done := range []<-chan struct{}{st.renewing, st.pending.ended()} {
+	waits := []<-chan struct{}{st.renewing}
+	if st.pending != nil {
+		waits = append(waits, st.pending.free)
+	}
+	return waitFor(ctx, waits...)
+}
+
+// waitFor waits until all of the channels that are not nil are closed, and reports whether they are before ctx ends.
+func waitFor(ctx context.Context, all ...<-chan struct{}) bool {
+	for _, done := range all {
 		if done == nil {
 			continue
 		}
@@ -31,22 +40,16 @@ func (s *Session) Settle(ctx context.Context) bool {
 	return true
 }
 
-// ended is closed when p has ended; it is nil where there is no sign-in.
-func (p *signIn) ended() <-chan struct{} {
-	if p == nil {
-		return nil
-	}
-	return p.done
-}
-
-// Close does what EndSignIn does, and what Settle does for no longer than 350 milliseconds. It may be called more than
-// once; all calls return together.
+// Close ends a pending sign-in and frees its port, and lets what spends a credential end, all within 350 milliseconds.
+// Authorize and Challenged still work afterwards, but start no other sign-in. It may be called more than once; all calls
+// return together.
 func (s *Session) Close() {
 	s.closed.Do(func() {
-		s.EndSignIn()
+		s.cancel()
 		ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 		defer cancel()
-		if !s.Settle(ctx) {
+		p := s.view().pending
+		if done := s.Settle(ctx); !done || p != nil && !waitFor(ctx, p.done) {
 			s.log.Warn("the process ends while a token is on its way; the next one may have to sign in again")
 		}
 		s.fetch.close()

@@ -123,7 +123,8 @@ func TestCloseIsBounded(t *testing.T) {
 		go func() { _, _ = authorize(t.Context(), t, s) }()
 		synctest.Wait()
 		began := time.Now()
-		p := &signIn{done: make(chan struct{})}
+		p := &signIn{}
+		s.equip(p)
 		s.update(func(st *state) { st.pending = p }) // one that does not end
 		s.Close()                                    // on a signal
 		s.Close()                                    // on the way out

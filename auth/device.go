@@ -102,7 +102,7 @@ func (s *Session) pollDevice(p *signIn) {
 		case <-time.After(pause):
 		case <-p.done:
 			return
-		case <-s.ctx.Done():
+		case <-s.asking.Done():
 			return
 		}
 		t, err := s.redeemDevice(p)

@@ -17,8 +17,8 @@ import (
 // ErrSignInRequired means that only a human can provide a credential, and that nobody was asked.
 var ErrSignInRequired = errors.New("a sign-in is required")
 
-// errClosed is returned to who asks for a sign-in after EndSignIn.
-var errClosed = errors.New("the connection is being closed, and nobody is asked any more")
+// errClosed is returned to who asks for a sign-in after Close.
+var errClosed = errors.New("the session is closed")
 
 // OAuthError is an error answer of an authorization server: at the redirect (RFC 6749 section 4.1.2.1), the token
 // endpoint (section 5.2) or the registration endpoint (RFC 7591 section 3.2.2).

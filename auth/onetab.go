@@ -179,9 +179,9 @@ func (s *Session) fromRecord(rec tokenstore.PendingSignIn) *signIn {
 		}},
 		client: rec.Client, verifier: rec.Verifier, scopes: rec.Scopes, idp: rec.IdP, url: rec.URL, reason: rec.Reason, deadline: rec.Deadline,
 		redirectURI: rec.RedirectURI, device: rec.Device,
-		outcome: make(chan error, 1), done: make(chan struct{}), recorded: true,
+		recorded: true,
 	}
-	p.present = s.presenter(p)
+	s.equip(p)
 	return p
 }
 
@@ -236,7 +236,7 @@ func (s *Session) markTaken(p *signIn, code secret.Text) {
 // closeRecord writes how p ended. In a process that is ending, only what the identity provider said is an end: else the
 // record stays as it is, for the next one.
 func (s *Session) closeRecord(p *signIn, err error) {
-	if err != nil && s.ctx.Err() != nil && !errors.As(err, new(*OAuthError)) {
+	if err != nil && s.asking.Err() != nil && !errors.As(err, new(*OAuthError)) {
 		return
 	}
 	s.amend(p, func(rec *tokenstore.PendingSignIn) bool {
@@ -257,7 +257,7 @@ func (s *Session) follow(rec tokenstore.PendingSignIn) *signIn {
 	stale := s.view().held.token()
 	s.announce(p)
 	go func() {
-		ctx, cancel := context.WithTimeout(s.ctx, rec.Deadline.Sub(s.cfg.Now())+followGrace)
+		ctx, cancel := context.WithTimeout(s.asking, rec.Deadline.Sub(s.cfg.Now())+followGrace)
 		defer cancel()
 		unlock, err := s.awaitLeader(ctx, p)
 		p.unlock = unlock
@@ -279,7 +279,9 @@ func (s *Session) follow(rec tokenstore.PendingSignIn) *signIn {
 }
 
 func (s *Session) unfollowed(p *signIn) error {
-	if s.ctx.Err() != nil {
+	if s.asking.Err() != nil {
+		p.letGo()
+		<-s.ctx.Done() // those who need it still learn of its address
 		return errClosed
 	}
 	return s.expired(p)
@@ -313,9 +315,7 @@ func (s *Session) inherit(ctx context.Context, p *signIn) {
 // conclude tells everybody in this process that p ended, and lets other processes look.
 func (s *Session) conclude(p *signIn) {
 	s.update(func(st *state) { st.pending = nil })
-	if p.unlock != nil {
-		p.unlock()
-	}
+	p.letGo()
 	close(p.done)
 	s.log.Info("sign-in ended", "issuer", printable(p.target.as.Issuer), "ok", p.err == nil)
 }
@@ -337,7 +337,7 @@ func (s *Session) presenter(p *signIn) func(instead func() error) {
 
 // openTab opens the one tab of p, or does what comes in its place, after any other of the same issuer.
 func (s *Session) openTab(p *signIn, instead func() error) {
-	ctx, cancel := context.WithCancel(s.ctx)
+	ctx, cancel := context.WithCancel(s.asking)
 	defer cancel()
 	go func() {
 		select {

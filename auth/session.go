@@ -30,9 +30,12 @@ type Session struct {
 	// One load, one refresh and one start of a sign-in at a time, shared by everybody who needs its result.
 	flights singleflight.Group
 
-	ctx    context.Context // how long humans are asked; cancelled by EndSignIn
+	ctx    context.Context // the session's lifetime; cancelled by Close
 	cancel context.CancelFunc
 	closed sync.Once
+
+	asking  context.Context // how long humans are waited for; cancelled by EndSignIn, and with ctx
+	askNone context.CancelFunc
 
 	mu    sync.Mutex
 	state state // reached by update and view only
@@ -102,6 +105,7 @@ func New(cfg Config) (*Session, error) {
 	}
 	s.disco = &discovery{server: server, issuer: cfg.Issuer, trusted: cfg.TrustIssuer, assumePKCE: cfg.AssumePKCE, fetch: s.fetch, log: cfg.Log}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.asking, s.askNone = context.WithCancel(s.ctx)
 	return s, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,11 +40,15 @@ type signIn struct {
 	recorded bool                       // other processes can find it in the store
 	unlock   func()                     // of the lock that makes this process the leader; nil for a follower
 
+	// free is closed by letGo, when this process does nothing more for it: it is done, or left to another process.
+	free  chan struct{}
+	letGo func() // gives the lock back too; may be called more than once
+
 	// taken is set by whoever decides the outcome: the one valid response, or the end of the time.
 	taken   atomic.Bool
 	outcome chan error // the response's, after taken
 
-	polled chan struct{} // closed when the device code is not asked about any more; nil before run
+	polled chan struct{} // closed when the device code is not asked about any more
 
 	rejections atomic.Int32              // requests that were not the awaited response
 	mixUp      atomic.Pointer[rejection] // the last response with the right state and a wrong iss
@@ -100,7 +105,7 @@ func (s *Session) started(ctx context.Context, w want) (*signIn, error) {
 		defer cancel()
 		p, err := s.begin(ctx, w)
 		if err != nil && s.ctx.Err() != nil {
-			return nil, hint(fmt.Errorf("%w: %w", ErrSignInRequired, errClosed), "sign in with: drawbridge login %s", s.cfg.ServerURL)
+			return nil, errClosed
 		}
 		return p, err
 	})
@@ -159,12 +164,22 @@ func (s *Session) prepare(t target, client tokenstore.Client, at *landing, w wan
 		reason:      w.reason,
 		deadline:    s.cfg.Now().Add(s.cfg.LoginTimeout),
 		redirectURI: at.uri,
-		outcome:     make(chan error, 1),
-		done:        make(chan struct{}),
 	}
 	p.url = p.authorizationURL()
-	p.present = s.presenter(p)
+	s.equip(p)
 	return p, nil
+}
+
+// equip gives p what it needs beside its words.
+func (s *Session) equip(p *signIn) {
+	p.outcome, p.done, p.free, p.polled = make(chan error, 1), make(chan struct{}), make(chan struct{}), make(chan struct{})
+	p.present = s.presenter(p)
+	p.letGo = sync.OnceFunc(func() {
+		if p.unlock != nil {
+			p.unlock()
+		}
+		close(p.free)
+	})
 }
 
 // authorizationURL is RFC 6749 section 4.1.1 with PKCE, and what the phrasing adds.
@@ -230,7 +245,6 @@ func (s *Session) run(p *signIn) {
 	for _, ln := range p.landing.listeners {
 		go func() { _ = srv.Serve(ln) }() // ends with ErrServerClosed or the closed listener
 	}
-	p.polled = make(chan struct{})
 	if p.device.Code.IsZero() {
 		close(p.polled)
 	} else {
@@ -257,15 +271,19 @@ func (s *Session) await(p *signIn) error {
 		return err
 	case <-timeout.C:
 		late = s.expired(p)
-	case <-s.ctx.Done():
-		late = errClosed
+	case <-s.asking.Done():
 		p.landing.close() // at once; what follows may take as long as an answer
 		<-p.polled        // it may bring the tokens
+		late = errClosed
 	}
-	if p.taken.CompareAndSwap(false, true) {
-		return late
+	if !p.taken.CompareAndSwap(false, true) {
+		return <-p.outcome
 	}
-	return <-p.outcome
+	if errors.Is(late, errClosed) {
+		p.letGo()
+		<-s.ctx.Done() // those who need it still learn of its address
+	}
+	return late
 }
 
 // expired says why nothing came. A registration that led nowhere is not used again: a provider that has forgotten the

@@ -59,6 +59,10 @@ type Config struct {
 	// Memory keeps what the server said. If nil, nothing is kept, and a server that cannot be asked has no lists.
 	Memory Memory
 
+	// OnInputEnd is called once when the input has ended, before answers that are due are waited for: nobody is there any
+	// more to be asked anything. It must not block. If nil, nothing is called.
+	OnInputEnd func()
+
 	// Log receives diagnostics: methods, ids, sizes and times, never contents. If nil, they are discarded.
 	Log *slog.Logger
 }
@@ -72,6 +76,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.MaxMessage = orDefault(c.MaxMessage, defaultMaxMessage)
 	if c.HTTP == nil {
 		c.HTTP = &http.Client{}
+	}
+	if c.OnInputEnd == nil {
+		c.OnInputEnd = func() {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -99,6 +106,7 @@ func Run(ctx context.Context, cfg Config, in io.Reader, out io.Writer) error {
 	go func() { ended <- p.read(stdio.NewReader(in, cfg.MaxMessage, p.pool)) }()
 	select {
 	case err = <-ended:
+		cfg.OnInputEnd()
 		p.drain(ctx)
 		p.close(deleteLimit)
 	case <-ctx.Done():

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -102,4 +103,50 @@ func (p *place) wantReadableStore(when string) {
 	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 4) {
 		p.t.Errorf("%s: status of the server: %v", when, err)
 	}
+}
+
+// TestPortIsFreeWhileDraining: at the end of input the port of a sign-in is free at once, though an answer is still waited
+// for, so that the next process can go on with the sign-in.
+func TestPortIsFreeWhileDraining(t *testing.T) {
+	p := newPlace(t, demo.Config{})
+	p.do("login", p.world.URL())
+	p.vars[varPerson] = "nobody"
+	w := p.start()
+	w.send(initialize, initialized)
+	w.answer("0")
+	eventually(t, "the session is open", func() bool { return p.world.Server.Counts().Requests["notifications/initialized"] > 0 })
+
+	arrived, gate := make(chan struct{}, 1), make(chan struct{})
+	p.world.Server.SetIntercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPost {
+			arrived <- struct{}{}
+			<-gate
+		}
+		return false
+	})
+	w.send(callWhoami)
+	take(t, "the call that is answered late", arrived)
+	p.world.Server.SetIntercept(nil)
+	p.world.IdP.RevokeUser("ada")
+	p.clock.expire()
+	w.send(`{"jsonrpc":"2.0","id":"sign in","method":"tools/call","params":{"name":"echo","arguments":{"text":"x"}}}`)
+	eventually(t, "the tab", func() bool { return p.lines(".pages") == 2 })
+	port := redirectURI(t, string(p.hear("standard error of drawbridge "+p.world.URL()).bytes())).Host
+
+	w.hangUp()
+	eventually(t, "the port is free", func() bool {
+		l, err := net.Listen("tcp", port)
+		if err == nil {
+			_ = l.Close() // it was only a look
+		}
+		return err == nil
+	})
+	select {
+	case <-w.ended:
+		t.Error("the process did not wait for the answer that was due")
+	default:
+	}
+	close(gate)
+	w.answer(`"whoami"`)
+	w.wantExit(0)
 }

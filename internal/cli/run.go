@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -40,6 +41,7 @@ func runBridge(ctx context.Context, env Env, o *options, url string) error {
 	}
 	defer c.end()
 	cfg.Auth, cfg.HTTP, cfg.Log = c.authorizer(), c.http, c.log
+	cfg.OnInputEnd = c.session.EndSignIn // another process can have the port at once, however long answers take
 	if dir := memoryDir(env, url, o.profile); dir != "" {
 		cfg.Memory = memory{dir, c.owner, c.log}
 	}
@@ -50,7 +52,20 @@ func runBridge(ctx context.Context, env Env, o *options, url string) error {
 	defer context.AfterFunc(ctx, c.session.Close)()
 	client := openStreams(env, c.log)
 	defer client.close()
-	return bridge.Run(ctx, cfg, client.in, client.out)
+	err = bridge.Run(ctx, cfg, client.in, client.out)
+	c.settle(ctx)
+	return err
+}
+
+// settleLimit is how long a bridge whose input has ended waits for tokens on their way. A signal shortens it.
+const settleLimit = 1500 * time.Millisecond
+
+// settle waits for tokens that were paid for with a code or a refresh token and are not stored yet.
+func (c *connection) settle(ctx context.Context) {
+	c.session.EndSignIn() // whatever ended the bridge
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	c.session.Settle(ctx)
 }
 
 // connectForBridge is connect, with memory in place of a keychain that cannot be reached: a bridge that works until it
