@@ -121,7 +121,7 @@ func (f *fakeKeychain) count() int {
 // open returns a store on the fake, as a new process would.
 func (f *fakeKeychain) open(t *testing.T, dir string) *keychain {
 	t.Helper()
-	return &keychain{keys: f, itemSize: smallItem, locks: locks{dir: dir}, log: slog.New(slog.DiscardHandler)}
+	return &keychain{keys: f, itemSize: smallItem, locks: &locks{dir: dir}, log: slog.New(slog.DiscardHandler)}
 }
 
 func mustSave(t *testing.T, s Store, name Name, text string) {

@@ -18,7 +18,7 @@ import (
 type files struct {
 	dir   string
 	key   *lazyKey
-	locks locks
+	locks *locks
 	log   *slog.Logger
 }
 
@@ -34,15 +34,15 @@ func openFiles(o Options) (*files, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("file store: %w", err)
 	}
-	lockDir := filepath.Join(o.Dir, "locks")
-	if err := errors.Join(makePrivate(o.Dir), makePrivate(lockDir)); err != nil {
+	l := &locks{parent: o.Dir, dir: filepath.Join(o.Dir, "locks")}
+	if err := l.prepare(); err != nil {
 		return nil, fmt.Errorf("file store: %w", err)
 	}
 	key, err := openKey(o)
 	if err != nil {
 		return nil, err
 	}
-	return &files{dir: o.Dir, key: key, locks: locks{dir: lockDir}, log: o.Log}, nil
+	return &files{dir: o.Dir, key: key, locks: l, log: o.Log}, nil
 }
 
 // openKey reads the key file now, and asks for any other key later.

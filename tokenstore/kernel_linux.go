@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -26,7 +25,7 @@ import (
 // charges the user's quota for the difference only, where two generations would need twice the room.
 type kernel struct {
 	prefix string // tells our keys from those of others
-	locks  locks
+	locks  *locks
 }
 
 // maxKernelItem is the largest payload of a key of the type "user".
@@ -35,15 +34,11 @@ const maxKernelItem = 32767
 const kernelHead = headWord + " 1\n"
 
 func openKernel(Options) (*kernel, error) {
-	root, err := lockRoot()
+	l, err := userLocks("kernel")
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(root, "kernel")
-	if err := makePrivate(dir); err != nil {
-		return nil, err
-	}
-	return &kernel{prefix: service, locks: locks{dir: dir}}, nil
+	return &kernel{prefix: service, locks: l}, nil
 }
 
 func (k *kernel) Load(_ context.Context, name Name) (secret.Text, error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
 
 	"drawbridge/internal/secret"
 )
@@ -14,7 +13,7 @@ import (
 type keychain struct {
 	keys     backend
 	itemSize int // bytes of text in an item
-	locks    locks
+	locks    *locks
 	log      *slog.Logger
 }
 
@@ -22,15 +21,11 @@ func openKeychain(o Options) (*keychain, error) {
 	if err := reachable(o.SessionBus); err != nil {
 		return nil, unavailable("open keychain", hintChoices, err)
 	}
-	root, err := lockRoot()
+	l, err := userLocks("keychain")
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(root, "keychain")
-	if err := makePrivate(dir); err != nil {
-		return nil, err
-	}
-	return &keychain{keys: system{}, itemSize: keychainItem, locks: locks{dir: dir}, log: o.Log}, nil
+	return &keychain{keys: system{}, itemSize: keychainItem, locks: l, log: o.Log}, nil
 }
 
 func (k *keychain) Load(ctx context.Context, name Name) (secret.Text, error) {

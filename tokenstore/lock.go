@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -25,8 +27,34 @@ const accessLimit = 10 * time.Second
 // locks hands out locks shared by the processes of one user: one file a lock, in a directory only that user can write.
 // The kernel releases them when a process dies.
 type locks struct {
+	parent string // of dir; "" where somebody else has made dir and looks after it
 	dir    string
 	queues queues
+}
+
+// userLocks are the locks for a store that all processes of this user share.
+func userLocks(store string) (*locks, error) {
+	root, err := lockRoot()
+	if err != nil {
+		return nil, err
+	}
+	l := &locks{parent: root, dir: filepath.Join(root, store)}
+	return l, l.prepare()
+}
+
+// prepare makes the directory of the locks, or makes sure that nobody else's is in its place. It does so for every lock:
+// what was removed since the last one, another user may have put there again.
+func (l *locks) prepare() error {
+	if l.parent == "" {
+		return nil
+	}
+	if err := makePrivate(l.parent); err != nil {
+		return fmt.Errorf("locks: %w", err)
+	}
+	if err := makePrivate(l.dir); err != nil {
+		return fmt.Errorf("locks: %w", err)
+	}
+	return nil
 }
 
 // named takes the lock that a caller outside this package called name.
@@ -59,7 +87,7 @@ func (l *locks) take(ctx context.Context, file string) (func(), error) {
 		return nil, err
 	}
 	f := flock.New(filepath.Join(l.dir, file))
-	if err := poll(ctx, f); err != nil {
+	if err := l.poll(ctx, f); err != nil {
 		leave()
 		return nil, err
 	}
@@ -69,13 +97,17 @@ func (l *locks) take(ctx context.Context, file string) (func(), error) {
 	}, nil
 }
 
-func poll(ctx context.Context, f *flock.Flock) error {
+func (l *locks) poll(ctx context.Context, f *flock.Flock) error {
 	for {
+		if err := l.prepare(); err != nil {
+			return err
+		}
 		locked, err := f.TryLock()
-		if err != nil {
+		if err != nil && !(l.parent != "" && errors.Is(err, fs.ErrNotExist)) { // cleaners of /tmp remove directories too
 			return fmt.Errorf("lock file: %w", err)
 		}
 		if locked && isCurrent(f) {
+			touch(f)
 			return nil
 		}
 		if locked {
@@ -85,6 +117,12 @@ func poll(ctx context.Context, f *flock.Flock) error {
 			return err
 		}
 	}
+}
+
+// touch makes a file that is locked look new, since cleaners of /tmp go by age and do not ask whether it is in use.
+func touch(f *flock.Flock) {
+	now := time.Now()
+	_ = os.Chtimes(f.Path(), now, now) // best effort: the cleaner of a daily run has to hit a lock of seconds
 }
 
 // isCurrent reports whether the locked file is still the one at its path: cleaners of /tmp remove old files.

@@ -19,6 +19,5 @@ func lockRoot() (string, error) {
 	if err := os.MkdirAll(caches, 0o700); err != nil {
 		return "", fmt.Errorf("directory for locks: %w", err)
 	}
-	dir := filepath.Join(caches, "drawbridge-locks")
-	return dir, makePrivate(dir)
+	return filepath.Join(caches, "drawbridge-locks"), nil
 }

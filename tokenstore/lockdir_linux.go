@@ -5,14 +5,12 @@ import (
 	"os"
 )
 
-// lockRoot returns the directory for the locks of this user. The run-time directory is preferred because nothing cleans
-// it while the user is logged in, and because whoever shares a session bus shares it too.
+// lockRoot returns the directory for the locks of this user. It is in /tmp, which every process has from its start to its
+// end: /run/user comes with a login and goes with the last logout, a home may be mounted later, and the user database is
+// not always a file. That others may write there is why the directory is checked for every lock.
 func lockRoot() (string, error) {
-	uid := os.Geteuid()
-	runtime := fmt.Sprintf("/run/user/%d", uid)
-	dir := fmt.Sprintf("/tmp/drawbridge-%d", uid)
-	if checkPrivate(runtime) == nil {
-		dir = runtime + "/drawbridge"
+	if err := checkShared("/tmp"); err != nil {
+		return "", err
 	}
-	return dir, makePrivate(dir)
+	return fmt.Sprintf("/tmp/drawbridge-%d", os.Geteuid()), nil
 }

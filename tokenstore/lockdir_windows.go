@@ -2,7 +2,6 @@ package tokenstore
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/windows"
@@ -14,9 +13,5 @@ func lockRoot() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("directory for locks: %w", err)
 	}
-	dir := filepath.Join(local, "drawbridge", "locks")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("directory for locks: %w", err)
-	}
-	return dir, nil
+	return filepath.Join(local, "drawbridge", "locks"), nil
 }

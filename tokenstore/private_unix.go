@@ -18,6 +18,23 @@ func makePrivate(dir string) error {
 	return checkPrivate(dir)
 }
 
+// checkShared refuses a directory in which other users could replace what is ours.
+func checkShared(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("shared directory: %w", err)
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	ours := ok && (stat.Uid == 0 || int(stat.Uid) == os.Geteuid())
+	if !ours || info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {
+		return &hinted{
+			fmt.Errorf("shared directory %q: want one of root whose entries only their owners can replace, got %v", dir, info.Mode()),
+			fmt.Sprintf("have the administrator run chmod 1777 %s", dir),
+		}
+	}
+	return nil
+}
+
 // checkPrivate refuses what another user may have put there: a link, a directory of theirs, one they can write.
 func checkPrivate(dir string) error {
 	info, err := os.Lstat(dir)

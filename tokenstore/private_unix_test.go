@@ -3,6 +3,7 @@
 package tokenstore
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -36,6 +37,57 @@ func TestPrivateDirectories(t *testing.T) {
 	}
 	if err := makePrivate(filepath.Join(base, "a", "b")); err == nil {
 		t.Error("made a directory in one that is not there")
+	}
+}
+
+// TestSharedDirectory: in a directory that others can write, only the sticky bit keeps them from replacing ours.
+func TestSharedDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tmp")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for mode, good := range map[os.FileMode]bool{
+		0o777 | os.ModeSticky: true, 0o775 | os.ModeSticky: true, 0o755: true, 0o700: true, 0o777: false, 0o775: false, 0o757: false,
+	} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := checkShared(dir); (err == nil) != good || !good && hintOf(err) == "" {
+			t.Errorf("%v: error %v, hint %q", mode, err, hintOf(err))
+		}
+	}
+	if err := checkShared(filepath.Join(dir, "missing")); err == nil {
+		t.Error("took a directory that is not there")
+	}
+}
+
+// TestSquattedLocks: where the directory of the locks was removed, another user may put one that they can write, or a link.
+// Then there is no lock, with an error that says what to do.
+func TestSquattedLocks(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "drawbridge-1")
+	l := &locks{parent: root, dir: filepath.Join(root, "keychain")}
+	squat := map[string]func() error{
+		"a link": func() error { return os.Symlink(t.TempDir(), root) },
+		"a directory that others can write": func() error {
+			return errors.Join(os.MkdirAll(l.dir, 0o777), os.Chmod(root, 0o777), os.Chmod(l.dir, 0o777))
+		},
+		"a link in it": func() error { return errors.Join(os.Mkdir(root, 0o700), os.Symlink(t.TempDir(), l.dir)) },
+	}
+	for name, put := range squat {
+		unlock, err := soon(t, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unlock()
+		if err := errors.Join(os.RemoveAll(root), put()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := soon(t, l); err == nil || hintOf(err) == "" {
+			t.Errorf("%s: error %v, hint %q", name, err, hintOf(err))
+		}
+		if err := os.RemoveAll(root); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -81,7 +133,7 @@ func TestLockOnRemovedFile(t *testing.T) {
 	if isCurrent(f) {
 		t.Error("a lock on a file that was replaced counts")
 	}
-	if err := poll(t.Context(), f); err != nil || !isCurrent(f) {
+	if err := (&locks{dir: filepath.Dir(f.Path())}).poll(t.Context(), f); err != nil || !isCurrent(f) {
 		t.Errorf("the lock was taken on a file that is gone, error %v", err)
 	}
 }

@@ -21,8 +21,9 @@
 // hands out. A keychain call that does not return in time (a dialog waits for the human) keeps the access lock until it
 // does return, so that its late effect cannot overtake a later Save; meanwhile others get [ErrUnavailable].
 //
-// Locks live in a directory that derives from the user id alone, never from variables: clients start servers with a
-// stripped environment, and two locks for one keychain would mean two redemptions of one refresh token.
+// The locks of a store that a user has once, keychain and kernel keyring, live in one place for each user, which neither
+// variables nor a login or logout change: clients start servers with a stripped environment, and two locks for one keychain
+// would mean two redemptions of one refresh token. The file store's lie in its directory.
 package tokenstore
 
 import (
