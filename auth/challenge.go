@@ -164,7 +164,7 @@ func readChallenge(h http.Header) wanted {
 	if m := bearer["resource_metadata"]; m != "" {
 		w.metadata = m
 	}
-	w.scopes, w.err, w.errText = strings.Fields(bearer["scope"]), bearer["error"], bearer["error_description"]
+	w.scopes, w.err, w.errText = legible(strings.Fields(bearer["scope"])), bearer["error"], bearer["error_description"]
 	w.demands = demandsOf(bearer)
 	return w
 }

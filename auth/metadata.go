@@ -50,7 +50,7 @@ func (d *discovery) find(ctx context.Context, w wanted) (target, error) {
 		return target{}, err
 	}
 	as, err := d.serverMetadata(ctx, issuer, issuer)
-	return target{doc.Resource, doc.ResourceName, doc.ScopesSupported, as}, err
+	return target{doc.Resource, doc.ResourceName, legible(doc.ScopesSupported), as}, err
 }
 
 // withoutResource serves a server without protected resource metadata: the issuer is the pinned one, else, as MCP

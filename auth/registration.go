@@ -250,6 +250,8 @@ func parseRegistration(a answer, issuer, redirectURI string) (tokenstore.Registr
 		return none, fmt.Errorf("status %d", a.status)
 	case bad || j.ClientID == "":
 		return none, errors.New("the answer has no client_id")
+	case !isVisible(j.ClientID):
+		return none, fmt.Errorf("the client_id %s has characters that OAuth does not allow (RFC 6749 appendix A.1)", quoted(j.ClientID))
 	case len(j.RedirectURIs) > 0 && !slices.Contains(j.RedirectURIs, redirectURI):
 		return none, fmt.Errorf("the server replaced the redirect URI by %s", quoted(j.RedirectURIs[0]))
 	}

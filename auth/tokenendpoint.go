@@ -155,6 +155,9 @@ func (j *tokenJSON) tokens() (tokens, error) {
 	if j.Scope != nil {
 		t.scopes = append([]string{}, strings.Fields(*j.Scope)...)
 	}
+	if len(legible(t.scopes)) < len(t.scopes) {
+		return tokens{}, fmt.Errorf("the scope %s has characters that OAuth does not allow (RFC 6749 appendix A.4)", quoted(*j.Scope))
+	}
 	return t, nil
 }
 

@@ -27,6 +27,9 @@ func secureURL(what, raw string) (*url.URL, error) {
 		return nil, fmt.Errorf("%s %s: want a host, no user and no fragment", what, quoted(raw))
 	case strings.ContainsFunc(u.Hostname(), func(r rune) bool { return r <= ' ' || r >= 0x7f }):
 		return nil, fmt.Errorf("%s %s: want the host in its ASCII form", what, quoted(raw))
+	case strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+		// RFC 3986 section 2; what is invisible, or turns the direction of writing, would be shown with it
+		return nil, fmt.Errorf("%s %s: want percent-encoding for what is not ASCII", what, quoted(raw))
 	case isDisguisedNumber(u.Hostname()):
 		return nil, fmt.Errorf("%s %s: want an IPv4 address as four decimal numbers", what, quoted(raw))
 	case u.Scheme == "http" && !isLoopbackName(u.Hostname()):
