@@ -8,6 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -148,7 +150,7 @@ func printStatus(env Env, rows []signInStatus, one, asJSON bool) error {
 
 func printDetail(env Env, s signInStatus) error {
 	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
-	line := func(name, value string) { fmt.Fprintf(w, "%s\t%s\n", name, value) }
+	line := func(name, value string) { fmt.Fprintf(w, "%s\t%s\n", name, plain(value)) }
 	line("server", s.Server)
 	if s.Profile != "" {
 		line("profile", s.Profile)
@@ -177,9 +179,23 @@ func printTable(env Env, rows []signInStatus) error {
 		if s.Problem != "" {
 			token = s.Problem
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Server, orDash(s.Profile, "-"), orDash(s.Account, "not disclosed"), orDash(s.Issuer, "-"), token, s.Store)
+		cells := []string{s.Server, orDash(s.Profile, "-"), orDash(s.Account, "not disclosed"), orDash(s.Issuer, "-"), token, s.Store}
+		for i := range cells {
+			cells[i] = plain(cells[i])
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	return w.Flush()
+}
+
+// plain takes out of text what does not just print. Records hold what servers said, and may be older than the checks of it.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 func orDash(s, otherwise string) string {
