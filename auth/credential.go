@@ -25,7 +25,8 @@ type state struct {
 
 	lastRequest     time.Time         // the client's last request; zero before
 	renewing        chan struct{}     // of the last renewal; closed when it ended
-	noRefreshBefore time.Time         // after a failed refresh, while the token lives
+	noRefreshBefore time.Time         // after trouble with store or lock, while the token lives
+	backoff         backoff           // after failures of the token endpoint
 	rejected        rejected          // brake against sign-in loops
 	stepUps         map[string]stepUp // by operation
 }
@@ -83,7 +84,7 @@ func (s *Session) adopt(c tokenstore.Credential, renewed bool) held {
 	var h held
 	s.update(func(st *state) {
 		h = held{true, st.held.generation + 1, renewed, c}
-		st.held, st.reason, st.unsaved, st.noRefreshBefore = h, "", nil, time.Time{}
+		st.held, st.reason, st.unsaved, st.noRefreshBefore, st.backoff = h, "", nil, time.Time{}, backoff{}
 	})
 	return h
 }
@@ -94,7 +95,7 @@ func (s *Session) drop(reason string) {
 	s.update(func(st *state) {
 		old = st.held.credential
 		st.held = held{loaded: true, generation: st.held.generation + 1}
-		st.unsaved = nil
+		st.unsaved, st.backoff = nil, backoff{}
 		if reason != "" {
 			st.reason = reason
 		}

@@ -110,11 +110,21 @@ func (s *Session) pollDevice(p *signIn) {
 			s.finishDevice(p, t)
 			return
 		}
-		if pause, err = nextPoll(pause, err); err != nil {
+		if pause, err = pollLater(pause, err, s.now()); err != nil {
 			s.log.Info("the device code leads nowhere", "cause", err)
 			return // the browser's way in is still open
 		}
 	}
+}
+
+// pollLater is nextPoll where the server has a say in it.
+func pollLater(pause time.Duration, err error, now time.Time) (time.Duration, error) {
+	next, end := nextPoll(pause, err)
+	var asked *retryLater
+	if errors.As(err, &asked) && end == nil {
+		next = max(next, min(asked.pause(now), deviceMaxPause))
+	}
+	return next, end
 }
 
 // nextPoll returns the pause before the next poll, or the error that ends polling (RFC 8628 section 3.5).

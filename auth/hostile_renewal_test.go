@@ -27,6 +27,7 @@ func TestHostileRenewal(t *testing.T) {
 				t.Errorf("the sign-in is not what it was (-want +got):\n%s", diff)
 			}
 			v.recover()
+			v.clock.advance(longestPause)
 			v.mustCall(v.session)
 			v.wantTally(tally{Tabs: 1, SignIns: 1, Registrations: 1, Refreshes: 1})
 		})

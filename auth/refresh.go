@@ -16,7 +16,7 @@ const reasonRefused = "your identity provider refused to renew this sign-in"
 // errNeedsHuman means that no refresh can help.
 var errNeedsHuman = errors.New("only a new sign-in helps")
 
-// refreshPause is how long a token that still lives is used as it is after a refresh failed.
+// refreshPause is how long a token that still lives is used as it is after trouble with the store or a lock.
 const refreshPause = 10 * time.Second
 
 // renewLimit bounds a refresh with everything around it. Whoever waits for it may leave earlier; the refresh goes on,
@@ -34,7 +34,7 @@ func (s *Session) fresh(ctx context.Context, h held) (held, error) {
 	if !h.refreshable() {
 		return ifAlive(h, now), nil
 	}
-	if h.alive(now) && now.Before(s.view().noRefreshBefore) {
+	if st := s.view(); h.alive(now) && (now.Before(st.noRefreshBefore) || st.backoff.left(now) > 0) {
 		return h, nil
 	}
 	renewed, err := s.renew(ctx, h)
@@ -61,6 +61,13 @@ func ifAlive(h held, now time.Time) held {
 // renew replaces h by a credential with another access token. It is done once however many ask, in this process and in
 // all others. errNeedsHuman means that there is no way but a sign-in.
 func (s *Session) renew(ctx context.Context, h held) (held, error) {
+	if err := s.awaitTurn(ctx); err != nil {
+		// Another process may have had more luck.
+		if now, _ := s.newest(ctx, h.token()); now.alive(s.now()) && !now.token().Equal(h.token()) {
+			return now, nil
+		}
+		return held{}, err
+	}
 	return share(ctx, &s.flights, "refresh "+strconv.Itoa(h.generation), func() (held, error) {
 		done := make(chan struct{})
 		defer close(done)
@@ -82,6 +89,7 @@ func (s *Session) renewLocked(ctx context.Context, h held) (held, error) {
 	}
 	defer unlock()
 	c, err := s.read(ctx) // another process may have refreshed while we waited
+	next, owed := s.owed(c)
 	switch {
 	case errors.Is(err, tokenstore.ErrNotFound):
 		s.drop("")
@@ -89,8 +97,8 @@ func (s *Session) renewLocked(ctx context.Context, h held) (held, error) {
 	case err != nil:
 		s.postpone()
 		return held{}, err
-	case s.owes(c):
-		return s.settle(ctx)
+	case owed:
+		return s.settle(ctx, next)
 	case !c.AccessToken.Equal(h.token()):
 		return s.adopt(c, false), nil
 	}
@@ -110,8 +118,9 @@ func (s *Session) refresh(ctx context.Context, c tokenstore.Credential) (held, e
 	if err != nil {
 		return s.refreshFailed(ctx, c, fmt.Errorf("refresh the sign-in at %s: %w", quoted(c.Issuer), err))
 	}
-	s.update(func(st *state) { st.unsaved = &unsaved{c.RefreshToken, renewedBy(c, t, s.now())} })
-	return s.settle(ctx)
+	next := renewedBy(c, t, s.now())
+	s.update(func(st *state) { st.unsaved = &unsaved{c.RefreshToken, next} })
+	return s.settle(ctx, next)
 }
 
 // clientOf is the client that c was issued to, with the secret as it is configured now.
@@ -130,16 +139,17 @@ func configuredClient(id ClientIdentity, c tokenstore.Credential) tokenstore.Cli
 	return client
 }
 
-// owes reports whether a renewed credential waits to be stored in the place of c.
-func (s *Session) owes(c tokenstore.Credential) bool {
-	u := s.view().unsaved
-	return u != nil && u.replaces.Equal(c.RefreshToken)
+// owed returns the renewed credential that waits to be stored in the place of c.
+func (s *Session) owed(c tokenstore.Credential) (next tokenstore.Credential, ok bool) {
+	if u := s.view().unsaved; u != nil && u.replaces.Equal(c.RefreshToken) {
+		return u.next, true
+	}
+	return next, false
 }
 
 // settle stores the renewed credential and only then lets it be used: if we died now with the old record in the store,
 // the next process would present a spent refresh token and lose the sign-in. Until the store takes it, it is kept.
-func (s *Session) settle(ctx context.Context) (held, error) {
-	next := s.view().unsaved.next
+func (s *Session) settle(ctx context.Context, next tokenstore.Credential) (held, error) {
 	if err := s.save(ctx, next); err != nil {
 		s.postpone()
 		return held{}, err
@@ -157,8 +167,9 @@ func (s *Session) postpone() {
 func (s *Session) refreshFailed(ctx context.Context, c tokenstore.Credential, err error) (held, error) {
 	var refusal *OAuthError
 	if !errors.As(err, &refusal) || refusal.temporary() {
-		s.postpone()
-		return held{}, hint(passing{err}, "the sign-in is kept; try again when the identity provider answers")
+		err = passing{err}
+		s.backOff(err)
+		return held{}, hint(err, "the sign-in is kept; try again when the identity provider answers")
 	}
 	switch refusal.Code {
 	case "invalid_grant", "interaction_required", "login_required", "consent_required":
@@ -168,9 +179,10 @@ func (s *Session) refreshFailed(ctx context.Context, c tokenstore.Credential, er
 	}
 	// The token endpoint understood and will not: the access token serves as long as it lives, then a human must help.
 	s.log.Info(reasonRefused, "cause", err)
-	s.postpone()
+	err = fmt.Errorf("%w: %w", errNeedsHuman, err)
+	s.backOff(err)
 	s.update(func(st *state) { st.reason = reasonRefused })
-	return held{}, fmt.Errorf("%w: %w", errNeedsHuman, err)
+	return held{}, err
 }
 
 // confirmRefusal believes an invalid_grant only when the store still holds the token that was refused. Then the person
@@ -198,7 +210,7 @@ func (s *Session) erase(ctx context.Context) {
 // sign-in; a client that somebody configured is theirs to correct.
 func (s *Session) clientRefused(ctx context.Context, c tokenstore.Credential, err error) error {
 	if s.cfg.Client.ID != "" || c.Client.ID == s.cfg.Client.MetadataURL {
-		s.postpone()
+		s.backOff(err)
 		return err
 	}
 	s.log.Info("the identity provider no longer knows this client", "cause", err)

@@ -248,6 +248,7 @@ func TestPassingFaultsKeepTokens(t *testing.T) {
 			st.wantTally(tally{Tabs: 1, SignIns: 1, Registrations: 1})
 
 			st.IdP.SetFaults(demo.Faults{})
+			st.clock.advance(longestPause)
 			st.mustCall(s)
 			st.wantTally(tally{Tabs: 1, SignIns: 1, Registrations: 1, Refreshes: 1})
 		})

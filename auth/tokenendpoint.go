@@ -47,7 +47,7 @@ func (f *fetcher) redeem(ctx context.Context, endpoint string, client tokenstore
 	t, err := parseTokens(a)
 	if err != nil {
 		scrubSent(err, form, client)
-		return tokens{}, fmt.Errorf("token endpoint %s: %w", quoted(endpoint), err)
+		return tokens{}, later(fmt.Errorf("token endpoint %s: %w", quoted(endpoint), err), a.header)
 	}
 	return t, nil
 }

@@ -287,7 +287,7 @@ func TestVendorsUnrecognised(t *testing.T) {
 			course{Err: "AADSTS650053", SignIns: 1}, ""},
 		{"entra, refresh without scope", entra(), func(c *Config) {
 			c.AssumePKCE, c.Resource, c.Scopes = true, noResource, []string{vendorServer + "/.default"}
-		}, course{SignIns: 2, Refreshes: 2}, ""}, // AADSTS90009
+		}, course{SignIns: 2, Refreshes: 1}, ""}, // AADSTS90009
 		{"okta, unknown scope", okta(), func(c *Config) { c.Scopes = []string{"x"} }, course{Err: "not configured", SignIns: 1}, ""},
 		{"auth0", auth0(), nil, course{Err: "refuses the token of a sign-in that just succeeded", SignIns: 1}, ""},
 		{"auth0, audience", auth0(), func(c *Config) {
