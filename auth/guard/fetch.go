@@ -40,7 +40,7 @@ func (f *fetcher) get(ctx context.Context, address string, into any) error {
 func (f *fetcher) do(req *http.Request, into any) error {
 	resp, err := f.http.Do(req)
 	if err != nil {
-		return withoutURL(err)
+		return fmt.Errorf("%w: %w", ErrAway, withoutURL(err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -49,7 +49,7 @@ func (f *fetcher) do(req *http.Request, into any) error {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, fetchLimit+1))
 	switch {
 	case err != nil:
-		return fmt.Errorf("read answer: %w", withoutURL(err))
+		return fmt.Errorf("%w: read answer: %w", ErrAway, withoutURL(err))
 	case len(body) > fetchLimit:
 		return errors.New("the answer is longer than 1 MB")
 	case json.Unmarshal(body, into) != nil:
@@ -62,6 +62,11 @@ func (f *fetcher) do(req *http.Request, into any) error {
 type statusError int
 
 func (s statusError) Error() string { return fmt.Sprintf("answered with status %d", int(s)) }
+
+// Is tells the statuses that pass by themselves.
+func (s statusError) Is(target error) bool {
+	return target == ErrAway && (s >= 500 || s == http.StatusTooManyRequests) || target == s
+}
 
 // withoutURL drops what net/http says before a cause: the caller names the place.
 func withoutURL(err error) error {

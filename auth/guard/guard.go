@@ -2,20 +2,21 @@ package guard
 
 import (
 	"net/http"
-	"slices"
+	"net/url"
+	"strings"
 )
 
 // Guard protects MCP servers as [Config] says. Make it with [New]; it is safe for concurrent use.
 type Guard struct {
-	cfg           Config
-	rules         rules
-	providers     map[string]*provider // by issuer
-	static        staticTokens
-	known         cache // good tokens
-	inactive      cache // opaque tokens that their issuer does not know
-	metadata      resourceMetadata
-	metadataURL   string   // of the challenge
-	metadataPaths []string // where the metadata is served
+	cfg         Config
+	rules       rules
+	providers   map[string]*provider // by issuer
+	static      staticTokens
+	known       cache                       // good tokens
+	inactive    cache                       // opaque tokens that their issuer does not know
+	metadataURL string                      // of the challenge
+	public      map[string]http.HandlerFunc // what is served to everybody, by path
+	mirror      *mirrorPage                 // nil if there is none
 }
 
 // New makes a guard. It reaches out to no issuer.
@@ -35,17 +36,20 @@ func New(cfg Config) (*Guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	paths := metadataPaths(resource)
 	g := &Guard{
 		cfg: cfg, rules: rules{spellings(resource, cfg.Resource), cfg.Skew, cfg.Now}, providers: map[string]*provider{},
-		static: static, metadata: cfg.document(), metadataPaths: paths,
-		metadataURL: resource.Scheme + "://" + resource.Host + paths[0],
+		static: static, public: map[string]http.HandlerFunc{},
 	}
-	return g, g.connect()
+	if err := g.connect(resource); err != nil {
+		return nil, err
+	}
+	g.publish(resource)
+	g.warn()
+	return g, nil
 }
 
 // connect makes the providers.
-func (g *Guard) connect() error {
+func (g *Guard) connect(resource *url.URL) error {
 	f := newFetcher(g.cfg.Transport)
 	for _, i := range g.cfg.Issuers {
 		p, err := newProvider(i, &g.cfg, f)
@@ -53,8 +57,34 @@ func (g *Guard) connect() error {
 			return err
 		}
 		g.providers[i.URL] = p
+		if i.Mirror != nil {
+			g.mirror = &mirrorPage{
+				Mirror: i.Mirror, by: p, issuer: g.cfg.Resource, now: g.cfg.Now,
+				registration: resource.JoinPath(registrationPath).String(),
+			}
+		}
 	}
 	return nil
+}
+
+// registrationPath is where clients register below the resource, if there is a mirror.
+const registrationPath = "oauth/register"
+
+// publish fills in what is served to everybody.
+func (g *Guard) publish(resource *url.URL) {
+	document := g.document()
+	paths := metadataPaths(resource)
+	g.metadataURL = resource.Scheme + "://" + resource.Host + paths[0]
+	for _, path := range paths {
+		g.public[path] = func(w http.ResponseWriter, r *http.Request) { serveDocument(w, r, document) }
+	}
+	if g.mirror == nil {
+		return
+	}
+	for _, address := range wellKnownIssuer(resource) {
+		g.public[strings.TrimPrefix(address, resource.Scheme+"://"+resource.Host)] = g.mirror.serveMetadata
+	}
+	g.public[resource.JoinPath(registrationPath).EscapedPath()] = g.mirror.register
 }
 
 // Wrap returns a handler that lets through to next only what is allowed. It also answers at the well-known URLs of the
@@ -62,8 +92,8 @@ func (g *Guard) connect() error {
 // its context and no Authorization header.
 func (g *Guard) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if slices.Contains(g.metadataPaths, r.URL.EscapedPath()) {
-			serveDocument(w, r, g.metadata)
+		if serve := g.public[r.URL.EscapedPath()]; serve != nil {
+			serve(w, r)
 			return
 		}
 		began := g.cfg.Now()

@@ -37,6 +37,10 @@ type Issuer struct {
 	// nothing in an opaque token says whose it is, and it must not be shown to others.
 	Opaque bool
 
+	// Mirror publishes the issuer's metadata here, with a registration endpoint that the issuer does not have. If nil, the
+	// resource's metadata points at the issuer. At most one issuer can have it.
+	Mirror *Mirror
+
 	// Freshness asks the issuer about every JWT again when the last answer is that old, so that a token that was withdrawn is
 	// refused before it expires. If zero, a JWT is good until it expires.
 	Freshness time.Duration
@@ -60,12 +64,15 @@ func (i *Issuer) check() error {
 	case i.Freshness != 0 && i.Freshness < minFreshness:
 		return fmt.Errorf("issuer %s: freshness %s: want at least %s", quoted(i.URL), i.Freshness, minFreshness)
 	}
+	if i.Mirror != nil {
+		return i.Mirror.check()
+	}
 	return nil
 }
 
 // checkIssuers looks at what must hold among issuers.
 func checkIssuers(list []Issuer) error {
-	seen, opaque := map[string]bool{}, 0
+	seen, opaque, mirrors := map[string]bool{}, 0, 0
 	for _, i := range list {
 		if err := i.check(); err != nil {
 			return err
@@ -77,6 +84,12 @@ func checkIssuers(list []Issuer) error {
 		if i.Opaque {
 			opaque++
 		}
+		if i.Mirror != nil {
+			mirrors++
+		}
+	}
+	if mirrors > 1 {
+		return errors.New("several issuers with a mirror: it has one URL, that of the resource")
 	}
 	if opaque > 1 {
 		return errors.New("several issuers of opaque tokens: a token of one would be shown to the others, name one")

@@ -21,12 +21,16 @@ type resourceMetadata struct {
 }
 
 // document makes the resource's metadata.
-func (c *Config) document() resourceMetadata {
+func (g *Guard) document() resourceMetadata {
+	c := &g.cfg
 	m := resourceMetadata{
 		Resource: c.Resource, ScopesSupported: c.Scopes, BearerMethodsSupported: []string{"header"},
 		ResourceName: c.Name, ResourceDocumentation: c.Documentation,
 	}
 	for _, issuer := range c.Issuers {
+		if issuer.Mirror != nil {
+			issuer.URL = g.mirror.issuer
+		}
 		m.AuthorizationServers = append(m.AuthorizationServers, issuer.URL)
 	}
 	return m

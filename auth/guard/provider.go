@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-jose/go-jose/v4/json"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -50,10 +51,12 @@ type published struct {
 // serverMetadata is what of RFC 8414 section 2 concerns a resource server.
 type serverMetadata struct {
 	Issuer                   string   `json:"issuer"`
+	PKCEMethods              []string `json:"code_challenge_methods_supported"`
 	JWKSURI                  string   `json:"jwks_uri"`
 	IntrospectionEndpoint    string   `json:"introspection_endpoint"`
 	IntrospectionAuthMethods []string `json:"introspection_endpoint_auth_methods_supported"`
 	IssParameter             bool     `json:"authorization_response_iss_parameter_supported"`
+	document                 map[string]any
 }
 
 func newProvider(i Issuer, c *Config, f *fetcher) (*provider, error) {
@@ -204,8 +207,12 @@ func (p *provider) discover(ctx context.Context) (serverMetadata, error) {
 }
 
 func (p *provider) readMetadata(ctx context.Context, address string) (m serverMetadata, err error) {
-	if err = p.fetch.get(ctx, address, &m); err != nil {
+	var raw json.RawMessage
+	if err = p.fetch.get(ctx, address, &raw); err != nil {
 		return m, err
+	}
+	if json.Unmarshal(raw, &m) != nil || json.Unmarshal(raw, &m.document) != nil {
+		return m, errors.New("it is no JSON object of the expected form")
 	}
 	if m.Issuer != p.URL { // RFC 8414 section 3.3: identical, or the document must not be used
 		return m, errMismatch(m.Issuer)
