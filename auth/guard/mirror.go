@@ -67,17 +67,14 @@ func (m *Mirror) allows(asked string) bool {
 	})
 }
 
-// isPortOf reports whether asked is a loopback URI without a port, as it is registered, with a port.
+// isPortOf reports whether asked is a registered loopback URI with a port in addition. Only on loopback is http registered.
 func isPortOf(asked, registered string) bool {
 	r, err := url.Parse(registered)
-	if err != nil || r.Scheme != "http" || r.Port() != "" || !isLoopback(r.Hostname()) {
+	if err != nil || r.Scheme != "http" {
 		return false
 	}
 	a, err := url.Parse(asked)
-	if err != nil || a.Port() == "" {
-		return false
-	}
-	return asked == strings.Replace(registered, r.Host, r.Host+":"+a.Port(), 1)
+	return err == nil && a.Port() != "" && asked == strings.Replace(registered, r.Host, r.Host+":"+a.Port(), 1)
 }
 
 // mirrored are the members of an issuer's metadata that a client needs for a sign-in. Others are left out: what they
