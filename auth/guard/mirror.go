@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -127,7 +128,7 @@ func (m *mirrorPage) serveMetadata(w http.ResponseWriter, r *http.Request) {
 	d, err := m.document(r.Context())
 	if err != nil {
 		m.by.warn("the mirror of the issuer's metadata cannot be shown", "err", err)
-		w.Header().Set("Retry-After", fmt.Sprint(retryAfter))
+		w.Header().Set("Retry-After", strconv.Itoa(int(issuerPause/time.Second)))
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
