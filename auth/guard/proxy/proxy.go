@@ -86,7 +86,7 @@ func New(cfg Config) (*Proxy, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Transport == nil {
-		cfg.Transport = newTransport()
+		cfg.Transport = NewTransport()
 	}
 	p := &Proxy{cfg: cfg, upstream: upstream, strip: newNames(identityHeaders, overrides, cfg.Strip)}
 	p.reverse = &httputil.ReverseProxy{
@@ -100,9 +100,9 @@ func New(cfg Config) (*Proxy, error) {
 // maxIdle connections to the one server behind are kept.
 const maxIdle = 256
 
-// newTransport bounds the making of a connection only: how long an answer may take is the client's to say. The server
+// NewTransport returns a transport for [Config.Transport]. It bounds the making of a connection only: how long an answer may take is the client's to say. The server
 // behind is configured, so no proxy of the environment counts.
-func newTransport() *http.Transport {
+func NewTransport() *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.Proxy = nil
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = maxIdle, maxIdle
