@@ -51,7 +51,7 @@ func (s *Session) exchange(ctx context.Context, p *signIn, code secret.Text) (to
 	t, err := s.fetch.redeem(ctx, p.target.as.TokenEndpoint, p.client, form, s.cfg.Issuer != "")
 	var refusal *OAuthError
 	if errors.As(err, &refusal) && refusal.Code == "invalid_client" {
-		s.forgetRegistration(ctx, tokenstore.Credential{Issuer: p.target.as.Issuer, Client: p.client})
+		s.forgetRegistration(ctx, p.target.as.Issuer, p.client)
 	}
 	return t, err
 }

@@ -52,6 +52,7 @@ func (s *Session) finish(p *signIn, rec tokenstore.PendingSignIn) {
 	p.credential, p.err = s.complete(p, response{code: rec.Code})
 	s.closeRecord(p, p.err)
 	s.conclude(p)
+	s.weighRegistration(p)
 }
 
 // tidy closes the record of p, which succeeded, for a leader that died before it could.

@@ -184,7 +184,7 @@ func (l Logout) takeRegistration(ctx context.Context, c tokenstore.Credential) (
 	case reg.ManagementURI == "":
 		return kept(errors.New("the identity provider offers no way to delete it, and the next sign-in can use it"))
 	}
-	if err := l.checkUnused(ctx, reg); err != nil {
+	if err := checkUnused(ctx, l.Store, reg, anySignIn); err != nil {
 		return kept(err)
 	}
 	if err := l.Store.Delete(ctx, name); err != nil {
@@ -193,9 +193,11 @@ func (l Logout) takeRegistration(ctx context.Context, c tokenstore.Credential) (
 	return &reg, Outcome{State: Ended}
 }
 
-// checkUnused returns an error while a sign-in in the store uses the registration, or may use it.
-func (l Logout) checkUnused(ctx context.Context, reg tokenstore.Registration) error {
-	names, err := l.Store.List(ctx)
+func anySignIn(tokenstore.Credential) bool { return true }
+
+// checkUnused returns an error while a sign-in in the store that counts uses the registration, or may use it.
+func checkUnused(ctx context.Context, store tokenstore.Store, reg tokenstore.Registration, counts func(tokenstore.Credential) bool) error {
+	names, err := store.List(ctx)
 	if err != nil {
 		return err
 	}
@@ -203,12 +205,12 @@ func (l Logout) checkUnused(ctx context.Context, reg tokenstore.Registration) er
 		if name.Kind() != tokenstore.KindCredential {
 			continue
 		}
-		c, err := tokenstore.LoadCredential(ctx, l.Store, name)
+		c, err := tokenstore.LoadCredential(ctx, store, name)
 		switch {
 		case errors.Is(err, tokenstore.ErrNotFound), errors.Is(err, tokenstore.ErrDamaged): // it uses nothing any more
 		case err != nil:
 			return err
-		case c.Issuer == reg.Issuer && c.Client.ID == reg.Client.ID:
+		case c.Issuer == reg.Issuer && c.Client.ID == reg.Client.ID && counts(c):
 			return errors.New("another sign-in uses it")
 		}
 	}

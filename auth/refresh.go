@@ -214,7 +214,7 @@ func (s *Session) clientRefused(ctx context.Context, c tokenstore.Credential, er
 		return err
 	}
 	s.log.Info("the identity provider no longer knows this client", "cause", err)
-	s.forgetRegistration(ctx, c)
+	s.forgetRegistration(ctx, c.Issuer, c.Client)
 	s.erase(ctx)
 	s.drop("your identity provider no longer knows this client")
 	return fmt.Errorf("%w: %w", errNeedsHuman, err)

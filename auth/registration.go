@@ -147,13 +147,11 @@ func (s *Session) openForRegistration(as serverMetadata) (*landing, error) {
 }
 
 // forgetRegistration drops the registration of a client that its issuer no longer knows. A newer one is left alone.
-func (s *Session) forgetRegistration(ctx context.Context, c tokenstore.Credential) {
-	name := tokenstore.RegistrationName(c.Issuer)
-	reg, err := tokenstore.LoadRegistration(ctx, s.cfg.Store, name)
-	if err != nil || reg.Client.ID != c.Client.ID {
-		return
-	}
-	if err := s.cfg.Store.Delete(ctx, name); err != nil {
+func (s *Session) forgetRegistration(ctx context.Context, issuer string, client tokenstore.Client) {
+	err := s.withRegistration(ctx, issuer, client, func(name tokenstore.Name, _ tokenstore.Registration) error {
+		return s.cfg.Store.Delete(ctx, name)
+	})
+	if err != nil {
 		s.log.Warn("the refused client registration could not be deleted", "cause", err)
 	}
 }

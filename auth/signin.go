@@ -252,8 +252,14 @@ func (s *Session) run(p *signIn) {
 	}
 	p.err = s.await(p)
 	p.landing.close()
+	if p.err != nil {
+		s.weighRegistration(p) // before the next sign-in, which uses it
+	}
 	s.closeRecord(p, p.err)
 	s.conclude(p)
+	if p.err == nil {
+		s.weighRegistration(p)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
 	if srv.Shutdown(ctx) != nil {
@@ -286,13 +292,9 @@ func (s *Session) await(p *signIn) error {
 	return late
 }
 
-// expired says why nothing came. A registration that led nowhere is not used again: a provider that has forgotten the
-// client shows that to the human and never answers us.
+// expired says why nothing came.
 func (s *Session) expired(p *signIn) error {
-	ctx, cancel := context.WithTimeout(s.ctx, storeLimit)
-	defer cancel()
-	s.forgetRegistration(ctx, tokenstore.Credential{Issuer: p.target.as.Issuer, Client: p.client})
-	err := fmt.Errorf("nobody signed in at %s within %v", quoted(p.target.as.Issuer), s.cfg.LoginTimeout)
+	err := fmt.Errorf("%w at %s within %v", errUnanswered, quoted(p.target.as.Issuer), s.cfg.LoginTimeout)
 	if mixUp := p.mixUp.Load(); mixUp != nil {
 		err = fmt.Errorf("sign-in at %s: %w", quoted(p.target.as.Issuer), mixUp)
 	}

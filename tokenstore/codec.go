@@ -58,6 +58,7 @@ type wireRegistration struct {
 	Client          wireClient `json:"client"`
 	RedirectURI     string     `json:"redirect_uri,omitempty"`
 	SecretExpiry    time.Time  `json:"secret_expiry,omitzero"`
+	Doubts          int        `json:"doubts,omitempty"`
 	ManagementURI   string     `json:"management_uri,omitempty"`
 	ManagementToken string     `json:"management_token,omitempty"`
 }
@@ -205,6 +206,7 @@ func registrationToWire(r Registration) wireRegistration {
 		Client:          clientToWire(r.Client),
 		RedirectURI:     r.RedirectURI,
 		SecretExpiry:    r.SecretExpiry.UTC(),
+		Doubts:          r.Doubts,
 		ManagementURI:   r.ManagementURI,
 		ManagementToken: r.ManagementToken.Reveal(),
 	}
@@ -216,6 +218,7 @@ func (w wireRegistration) registration() Registration {
 		Client:          w.Client.client(),
 		RedirectURI:     w.RedirectURI,
 		SecretExpiry:    w.SecretExpiry.UTC(),
+		Doubts:          w.Doubts,
 		ManagementURI:   w.ManagementURI,
 		ManagementToken: conceal(w.ManagementToken),
 	}

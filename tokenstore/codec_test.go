@@ -37,6 +37,7 @@ var (
 		Issuer:          "https://login.example.com",
 		Client:          Client{ID: "client", Secret: secret.New("CANARY-s"), AuthMethod: "client_secret_basic"},
 		RedirectURI:     "http://127.0.0.1:33418/callback",
+		Doubts:          1,
 		SecretExpiry:    time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC),
 		ManagementURI:   "https://login.example.com/register/client",
 		ManagementToken: secret.New("CANARY-m"),

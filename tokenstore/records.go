@@ -51,6 +51,7 @@ type Registration struct {
 	Client       Client
 	RedirectURI  string
 	SecretExpiry time.Time // zero: never
+	Doubts       int       // sign-ins in a row that nobody finished
 
 	// RFC 7592 management of the registration; zero where the issuer offers none.
 	ManagementURI   string
