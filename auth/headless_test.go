@@ -91,6 +91,23 @@ func TestAdviceWithoutBrowser(t *testing.T) {
 	}
 }
 
+func TestTunnel(t *testing.T) {
+	for uri, want := range map[string]string{
+		"http://127.0.0.1:17623/callback": "ssh -N -L 17623:127.0.0.1:17623 ada@192.0.2.7",
+		"http://localhost:17623/callback": "ssh -N -L 17623:localhost:17623 ada@192.0.2.7",
+		"http://[::1]:17623/callback":     `ssh -N -L "[::1]:17623:[::1]:17623" ada@192.0.2.7`,
+		"http://127.0.0.1/callback":       "",
+		"::":                              "",
+	} {
+		if got := tunnel(uri, "ada@192.0.2.7"); got != want {
+			t.Errorf("%s: %q, want %q", uri, got, want)
+		}
+	}
+	if got := tunnel("http://127.0.0.1:17623/callback", ""); got != "" {
+		t.Errorf("to nowhere: %q", got)
+	}
+}
+
 // deviceWorld is an authorization server with the device grant and a server that wants its token.
 type deviceWorld struct {
 	*script

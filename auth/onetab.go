@@ -195,13 +195,33 @@ func (s *Session) recordOf(p *signIn) tokenstore.PendingSignIn {
 	}
 }
 
-// record returns the recorded sign-in. What cannot be read counts as absent: the next sign-in replaces it.
+// record returns the recorded sign-in. What cannot be read counts as absent: the next sign-in replaces it. One that is
+// long over is emptied: nobody can finish it, and its secrets need not lie about.
 func (s *Session) record(ctx context.Context) (tokenstore.PendingSignIn, bool) {
+	rec, ok := s.loadRecord(ctx)
+	if ok && rec.Outcome == tokenstore.OutcomePending && s.now().Sub(rec.Deadline) > longOver {
+		s.amend(&signIn{url: rec.URL}, func(r *tokenstore.PendingSignIn) bool { *r = emptied(*r, errUnanswered.Error()); return true })
+		rec = emptied(rec, errUnanswered.Error())
+	}
+	return rec, ok
+}
+
+// longOver is how long after its deadline a sign-in is over for those too who wait for its leader.
+const longOver = 2 * followGrace
+
+func (s *Session) loadRecord(ctx context.Context) (tokenstore.PendingSignIn, bool) {
 	rec, err := tokenstore.LoadPendingSignIn(ctx, s.cfg.Store, s.pendingName)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, tokenstore.ErrNotFound) {
 		s.log.Warn("the recorded sign-in could not be read", "cause", err)
 	}
 	return rec, err == nil
+}
+
+// emptied returns what stays of the record of a sign-in that has ended: how it did, and the tabs.
+func emptied(rec tokenstore.PendingSignIn, outcome string) tokenstore.PendingSignIn {
+	return tokenstore.PendingSignIn{
+		ServerURL: rec.ServerURL, Profile: rec.Profile, Issuer: rec.Issuer, URL: rec.URL, Outcome: outcome, Opened: rec.Opened,
+	}
 }
 
 // amend changes the record of p, unless another sign-in has taken its place. It reports whether it was changed.
@@ -214,7 +234,7 @@ func (s *Session) amend(p *signIn, change func(*tokenstore.PendingSignIn) bool) 
 		return false
 	}
 	defer unlock()
-	rec, ok := s.record(ctx)
+	rec, ok := s.loadRecord(ctx)
 	if !ok || rec.URL != p.url || !change(&rec) {
 		return false
 	}
@@ -240,13 +260,11 @@ func (s *Session) closeRecord(p *signIn, err error) {
 		return
 	}
 	s.amend(p, func(rec *tokenstore.PendingSignIn) bool {
-		*rec = tokenstore.PendingSignIn{
-			ServerURL: rec.ServerURL, Profile: rec.Profile, Issuer: rec.Issuer, URL: rec.URL,
-			Outcome: tokenstore.OutcomeDone, Opened: rec.Opened,
-		}
+		outcome := tokenstore.OutcomeDone
 		if err != nil {
-			rec.Outcome = printable(err.Error())
+			outcome = printable(err.Error())
 		}
+		*rec = emptied(*rec, outcome)
 		return true
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"drawbridge/internal/demo"
+	"drawbridge/internal/secret"
 	"drawbridge/tokenstore"
 )
 
@@ -329,4 +330,34 @@ func TestOtherSettingsDoNotJoin(t *testing.T) {
 func (st *stage) recordWhile(d *desk) tokenstore.PendingSignIn {
 	d.ask()
 	return st.pendingRecord()
+}
+
+// TestLongOverSignInIsEmptied: what a process left behind that was killed in a sign-in loses its secrets when the record is
+// next looked at, and the count of its tabs stays.
+func TestLongOverSignInIsEmptied(t *testing.T) {
+	st := newStage(t)
+	d := st.desk()
+	d.ask()
+	<-d.tabs
+	st.until("the tab is counted", func() bool { return len(st.pendingRecord().Opened) == 1 })
+	left := st.pendingRecord()
+	left.Code, left.Device.Code = secret.New("CANARY-code"), secret.New("CANARY-device")
+	d.Close()
+	if err := tokenstore.SavePendingSignIn(t.Context(), st.store, left); err != nil {
+		t.Fatal(err)
+	}
+	for after, empty := range map[time.Duration]bool{longOver - time.Second: false, longOver + time.Second: true} {
+		next := st.session(func(c *Config) { c.Now = func() time.Time { return left.Deadline.Add(after) } })
+		if err := tokenstore.SavePendingSignIn(t.Context(), st.store, left); err != nil {
+			t.Fatal(err)
+		}
+		seen, ok := next.record(t.Context())
+		stored := st.pendingRecord()
+		for where, rec := range map[string]tokenstore.PendingSignIn{"seen": seen, "stored": stored} {
+			gone := rec.State.IsZero() && rec.Verifier.IsZero() && rec.Code.IsZero() && rec.Device.Code.IsZero()
+			if !ok || gone != empty || len(rec.Opened) != 1 || (rec.Outcome == tokenstore.OutcomePending) == empty {
+				t.Errorf("%v after the deadline, %s: without secrets %v, outcome %q, %d tabs", after, where, gone, rec.Outcome, len(rec.Opened))
+			}
+		}
+	}
 }
