@@ -267,6 +267,7 @@ func TestAttacks(t *testing.T) {
 	p.keys = append(p.keys, weakKey().jwk, encryption, secret)
 	s := protect(t, p, guard.Config{
 		Now:          func() time.Time { return now },
+		Skew:         30 * time.Second,
 		Issuers:      []guard.Issuer{{URL: issuer, Audiences: []string{clientID}}},
 		StaticTokens: []guard.StaticToken{{Name: "ci", SHA256: sha("CANARY-static"), Until: now}},
 	})

@@ -17,8 +17,8 @@ import (
 
 // Bounds of the clock skew that is forgiven.
 const (
-	defaultSkew = 30 * time.Second
-	maxSkew     = 5 * time.Minute // more would make a withdrawn account's last token noticeably longer
+	defaultSkew = 10 * time.Second // clocks that are kept by NTP differ by less
+	maxSkew     = 5 * time.Minute  // more would make a withdrawn account's last token noticeably longer
 )
 
 // defaultMaxBody is more than clients send, and little enough to hold in memory for many of them.
@@ -46,7 +46,8 @@ type Config struct {
 	// StaticTokens are old bearer tokens that are still accepted, each until its end.
 	StaticTokens []StaticToken
 
-	// Skew is how far the clocks of issuers and of this machine may be apart. If zero, it is 30 s; at most 5 min.
+	// Skew is how far the clocks of issuers and of this machine may be apart. If zero, it is 10 s; at most 5 min. Tokens
+	// are accepted for that much longer than they say.
 	Skew time.Duration
 
 	// MaxBody is how many bytes a message may have. If zero, it is 4 MiB.

@@ -245,7 +245,10 @@ type protected struct {
 func protect(t *testing.T, p *idp, cfg guard.Config) *protected {
 	t.Helper()
 	s := &protected{}
-	cfg.Transport, cfg.Scopes = p, []string{"mcp:tools"}
+	cfg.Scopes = []string{"mcp:tools"}
+	if p != nil {
+		cfg.Transport = p
+	}
 	if cfg.Resource == "" {
 		cfg.Resource = resource
 	}

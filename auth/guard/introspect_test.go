@@ -115,7 +115,7 @@ func TestIntrospectionRequest(t *testing.T) {
 func TestOpaqueRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newIDP()
-		answer := active(object{"exp": time.Now().Add(70 * time.Second).Unix()})
+		answer := active(object{"exp": time.Now().Add(90 * time.Second).Unix()})
 		p.introspect = func(f url.Values, _ *http.Request) any {
 			if f.Get("token") != "CANARY-opaque" {
 				return object{"active": false}

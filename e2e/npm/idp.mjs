@@ -52,6 +52,7 @@ function configuration() {
   return {
     adapter: Records,
     jwks: { keys: signingKeys() },
+    clients: [{ client_id: 'guard', client_secret: 'guard-secret', redirect_uris: [], response_types: [], grant_types: [] }],
     cookies: { keys: [randomBytes(32).toString('base64url')] },
     scopes: ['openid', 'offline_access', args.scope],
     pkce: { required: () => true },
@@ -69,18 +70,21 @@ function configuration() {
       registration: { enabled: true },
       registrationManagement: { enabled: true },
       revocation: { enabled: true },
+      // Who may ask about tokens: the resource server, and each client about its own.
+      introspection: { enabled: true, allowedPolicy: (_ctx, client, token) => client.clientId === 'guard' || client.clientId === token.clientId },
       resourceIndicators: { enabled: true, getResourceServerInfo: resourceServer, useGrantedResource: () => true },
     },
   };
 }
 
-// resourceServer accepts MCP servers on this machine only; their tokens are JWTs that they can verify by themselves.
+// resourceServer accepts MCP servers on this machine only. Their tokens are JWTs that they can verify by themselves, or,
+// where the path ends in /opaque, ones that they have to ask about.
 function resourceServer(_ctx, resource) {
   if (new URL(resource).hostname !== '127.0.0.1') throw new errors.InvalidTarget();
   return {
     scope: args.scope,
     audience: resource,
-    accessTokenFormat: 'jwt',
+    accessTokenFormat: new URL(resource).pathname.endsWith('/opaque') ? 'opaque' : 'jwt',
     accessTokenTTL: state.lifetime,
     jwt: { sign: { alg: 'ES256' } },
   };
