@@ -165,7 +165,10 @@ func (p *pump) takeResponse(m envelope.Message) {
 	if p.elicit.take(m) {
 		return
 	}
-	in := p.session.peek()
+	in := p.asks.take(m.ID)
+	if in == nil {
+		in = p.session.peek()
+	}
 	p.posting.Go(func() { p.post(note{m.Raw, in}, "response") })
 }
 

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"bytes"
 	"context"
 	"sync"
 	"time"
@@ -26,6 +27,10 @@ type handshake struct {
 
 	mu sync.Mutex
 	at progress // until done; guarded by mu
+
+	renewed bool // it replaces a session that the server forgot
+	proved  sync.Once
+	unasked bool // no request of the client brought it about: it starts no sign-in
 
 	greeted <-chan struct{} // closed when the client has its answer to initialize: nothing else is answered before
 
@@ -87,10 +92,16 @@ func (s *session) begin(p *pump, init envelope.Message) (h *handshake, greeted c
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pump, s.init, s.greeted = p, &init, make(chan struct{})
-	return s.replace(), s.greeted
+	if s.current != nil {
+		go p.endSession(s.current)
+	}
+	p.subs.clear()
+	h = s.replace()
+	go p.shake(h)
+	return h, s.greeted
 }
 
-// replace starts a handshake in place of the current one. s.mu is held.
+// replace puts a handshake in the place of the current one. s.mu is held; the caller has it shaken.
 func (s *session) replace() *handshake {
 	if s.current != nil {
 		s.current.stop()
@@ -99,27 +110,34 @@ func (s *session) replace() *handshake {
 	h.move(trying, nil)
 	h.ctx, h.stop = context.WithCancel(s.pump.life)
 	s.current = h
-	go s.pump.shake(h)
 	return h
 }
 
 // ensure returns the current handshake, a new one if the last failed, or nil if the client never sent initialize.
-func (s *session) ensure() *handshake {
+// unasked says that no request of the client needs it.
+func (s *session) ensure(unasked bool) *handshake {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current != nil && s.current.failed() {
-		return s.replace()
+		renewed := s.current.renewed
+		h := s.replace()
+		h.renewed, h.unasked = renewed, unasked
+		go s.pump.shake(h)
 	}
 	return s.current
 }
 
 // renew replaces lost, unless somebody did already.
-func (s *session) renew(lost *handshake) {
+func (s *session) renew(lost *handshake, unasked bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.current == lost {
-		s.replace()
+	if s.current != lost {
+		return false
 	}
+	h := s.replace()
+	h.renewed, h.unasked = true, unasked
+	go s.pump.shake(h)
+	return true
 }
 
 // stands reports whether requests may go.
@@ -147,7 +165,7 @@ func (s *session) clientParams() []byte {
 
 // opened waits until the current handshake is open. A client that never sent initialize gets one without a session.
 func (s *session) opened(ctx context.Context) (*handshake, error) {
-	h := s.ensure()
+	h := s.ensure(true)
 	if h == nil {
 		return &handshake{}, nil
 	}
@@ -178,7 +196,7 @@ func (s *session) link() link {
 func (s *session) setLevel(params []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.level = params
+	s.level = bytes.Clone(params)
 }
 
 func (s *session) logLevel() []byte {

@@ -229,7 +229,7 @@ func (p *pump) fetchAndCompare(h *handshake, method string) {
 	case errors.As(err, &own): // the server has no such list any more: that is for the client to see
 		p.compare(method, nil)
 	case errors.As(err, new(sessionLost)):
-		p.renewSession(h)
+		p.renewSession(h, true)
 	default:
 		p.cfg.Log.Debug("list not compared", "method", method, "error", err)
 	}

@@ -142,7 +142,7 @@ func (p *pump) postInSession(ctx context.Context, n note) error {
 	}
 	err = p.postTo(ctx, h.link, n.raw)
 	if errors.As(err, new(sessionLost)) {
-		p.renewSession(h)
+		p.renewSession(h, true)
 	}
 	return err
 }

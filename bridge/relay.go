@@ -54,6 +54,9 @@ func (p *pump) relay(c *call, kind standIn) error {
 	r := resends{began: time.Now()}
 	for {
 		h, err := p.exchange(c, kind)
+		if err == nil {
+			p.prove(h)
+		}
 		if err == nil || c.ctx.Err() != nil {
 			return err
 		}
@@ -186,7 +189,14 @@ func (p *pump) deliver(raw []byte, from *call) error {
 	switch m.Kind() {
 	case envelope.Response:
 		p.resolve(m, from)
-	case envelope.Request, envelope.Notification:
+	case envelope.Request:
+		p.asks.add(m.ID, p.session.peek())
+		p.queue(m.Raw)
+	case envelope.Notification:
+		if m.Method == "notifications/cancelled" {
+			id, _ := envelope.Member(m.Params, "requestId")
+			p.asks.take(id)
+		}
 		p.queue(m.Raw)
 	default:
 		return p.syntaxFault(envelope.ErrNotMessage)
@@ -220,6 +230,7 @@ func (p *pump) resolve(m envelope.Message, from *call) {
 // the bridge had advertised them.
 func (p *pump) answerFromServer(c *call, m envelope.Message) {
 	kind := standInOf(c.Method)
+	p.subs.note(c, m)
 	if kind != wait && p.view.isEarly() && isMethodNotFound(m) {
 		p.result(c, emptyResult(c.Method))
 		return

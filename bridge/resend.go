@@ -50,11 +50,16 @@ func (p *pump) again(c *call, h *handshake, err error, r *resends) (time.Duratio
 	var f *fault
 	switch {
 	case errors.As(err, new(sessionLost)):
-		p.renewSession(h)
-		r.sessions++
-		return 0, r.sessions <= sessionTries
+		if r.sessions++; r.sessions > sessionTries {
+			return 0, false
+		}
+		p.renewSession(h, false)
+		return 0, true
 	case !errors.As(err, &f):
 		return 0, false
+	case h.unasked && h.failed() && (f.code == codeRefused || f.code == codeSignIn):
+		r.sessions++ // the next handshake is c's, which may bring about a sign-in
+		return 0, r.sessions <= sessionTries
 	case f.refusedDial && h.isOpen():
 		r.dials++
 		return backoff(r.dials - 1), r.dials <= dialTries
@@ -96,11 +101,15 @@ func (p *pump) hold(c *call, pause time.Duration) error {
 var errClosing = errors.New("the client has closed its side")
 
 // renewSession opens a new session in place of the lost one, unless somebody did already. Requests that are still under
-// way in the lost one get a little time, then their outcome is unknown.
-func (p *pump) renewSession(lost *handshake) {
+// way in the lost one get a little time, then their outcome is unknown. unasked says that no request of the client needs
+// the session yet.
+func (p *pump) renewSession(lost *handshake, unasked bool) {
+	if !p.session.renew(lost, unasked) {
+		return
+	}
 	p.cfg.Log.Info("the server forgot the session; opening a new one")
-	p.session.renew(lost)
 	time.AfterFunc(lostGrace, func() { p.calls.abandon(lost) })
+	p.withdraw(lost)
 }
 
 // retryAfter returns what an answer's Retry-After asks for (RFC 9110 section 10.2.3), nil if nothing sensible.

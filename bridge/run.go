@@ -129,6 +129,8 @@ type pump struct {
 	calls   calls
 	session session
 	view    view
+	subs    subscriptions
+	asks    serverAsks
 	trails  trails
 	elicit  elicitations
 

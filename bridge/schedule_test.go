@@ -429,6 +429,8 @@ func (s *schedule) judgeOne(r *sentRequest, executed int) {
 	switch {
 	case m.Result != nil && m.Result.For > 0 && (fmt.Sprint(m.Result.For) != r.n || executed == 0):
 		s.t.Errorf("%s, call %s, executed %d times, has the answer %s", r.id, r.n, executed, r.answers[0])
+	case strings.Contains(r.answers[0], "ession") && executed > 0 && !slices.Contains(repeatable, r.method) && m.Error.Data.Kind != "outcome_unknown":
+		s.t.Errorf("%s was executed, but the client is told %s", r.id, r.answers[0])
 	case m.Error.Data.Kind == "unreachable" && executed > 0 && !slices.Contains(repeatable, r.method):
 		s.t.Errorf("%s was executed, but the client is told %s", r.id, r.answers[0])
 	}

@@ -21,9 +21,13 @@ func (p *pump) shake(h *handshake) {
 	p.keepHandshake(h)
 	select {
 	case <-p.session.ready:
-		p.confirm(h)
+		for passes(p.confirm(h)) && h.ctx.Err() == nil { // the server must have it before anything else
+		}
 		go p.listen(h)
 		go p.relist()
+		if h.renewed {
+			go p.restore(h)
+		}
 	case <-h.ctx.Done():
 	}
 }
@@ -47,12 +51,15 @@ func (p *pump) reach(h *handshake) (envelope.Message, link, error) {
 // negotiate sends the client's initialize once, across a sign-in if one is needed.
 func (p *pump) negotiate(h *handshake, again bool) (envelope.Message, link, error) {
 	x := exchange{
-		method: http.MethodPost, body: h.init.Raw, attempt: Attempt{Operation: "initialize"}, limit: handshakeLimit, unasked: again,
+		method: http.MethodPost, body: h.init.Raw, attempt: Attempt{Operation: "initialize", Background: h.unasked}, limit: handshakeLimit, unasked: again,
 		human: func(s SignIn) error {
 			h.move(human, nil)
 			defer h.move(trying, nil)
 			return p.awaitSignIn(h.ctx, s, 0, nil)
 		},
+	}
+	if h.unasked {
+		x.human = nil
 	}
 	resp, err := p.up.send(h.ctx, x)
 	if brokeOff(err) { // most likely an idle connection that the server had closed
@@ -98,16 +105,21 @@ func sessionID(h http.Header) string {
 }
 
 // confirm sends notifications/initialized and repeats the log level.
-func (p *pump) confirm(h *handshake) {
+func (p *pump) confirm(h *handshake) error {
 	ctx, cancel := context.WithTimeout(h.ctx, handshakeLimit)
 	defer cancel()
-	if err := p.postTo(ctx, h.link, []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)); err != nil {
+	err := p.postTo(ctx, h.link, []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`))
+	if err != nil {
 		p.cfg.Log.Warn("notifications/initialized was not accepted", "error", err)
+	}
+	if passes(err) {
+		return err
 	}
 	if level := p.session.logLevel(); level != nil {
 		_, err := p.ask(ctx, h.link, "logging/setLevel", level)
 		p.cfg.Log.Debug("log level repeated", "error", err)
 	}
+	return err
 }
 
 // ask sends a request of the bridge's own and returns the answer. It never involves a human.

@@ -40,8 +40,8 @@ func (p *pump) receiveStream(ctx context.Context, c *call, h *handshake, resp *h
 		if at.lastID != before {
 			tries = 0
 		}
-		if resp, err = p.resume(ctx, h, at, tries); err != nil {
-			return p.cutFault(err)
+		if resp, err = p.resume(ctx, h, at, &tries); err != nil {
+			return p.cutFault(errors.New(err.Error())) // in words only: c was executed, whatever was said to the GET
 		}
 	}
 }
@@ -62,7 +62,7 @@ func (p *pump) readEvents(resp *http.Response, at *position, c *call) error {
 	defer p.flush()
 	for {
 		e, err := r.Next()
-		at.lastID, at.retry = keepID(at.lastID, r.LastID()), r.Retry()
+		at.lastID, at.retry = keepID(at.lastID, r.LastID()), min(r.Retry(), maxRetry)
 		switch {
 		case errors.Is(err, sse.ErrTooLong):
 			return &fault{code: codeBadAnswer, kind: "too_long", text: p.up.host + " sent too large a message", cause: tooLong(p.cfg.MaxMessage)}
@@ -89,24 +89,38 @@ func keepID(old, latest string) string {
 	return latest
 }
 
-// resume asks for the rest of a stream.
-func (p *pump) resume(ctx context.Context, h *handshake, at position, tries int) (*http.Response, error) {
-	pause := at.retry
-	if pause == 0 {
-		pause = backoff(tries)
+// resume asks for the rest of a stream, again after faults that pass.
+func (p *pump) resume(ctx context.Context, h *handshake, at position, tries *int) (*http.Response, error) {
+	for {
+		pause := at.retry
+		if pause == 0 {
+			pause = backoff(*tries)
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return nil, err
+		}
+		resp, err := p.askRest(ctx, h, at)
+		if err == nil || !passes(err) || *tries >= resumeTries {
+			return resp, err
+		}
+		*tries++
 	}
-	if err := sleep(ctx, pause); err != nil {
-		return nil, err
-	}
+}
+
+func (p *pump) askRest(ctx context.Context, h *handshake, at position) (*http.Response, error) {
 	resp, err := p.up.send(ctx, exchange{method: http.MethodGet, link: h.link, lastID: at.lastID, attempt: Attempt{Operation: "resume", Background: true}})
 	if err != nil {
 		return nil, err
 	}
-	if resp.StatusCode != http.StatusOK || !isEventStream(resp) {
-		defer resp.Body.Close()
-		return nil, p.httpFault(resp)
+	if resp.StatusCode == http.StatusOK && isEventStream(resp) {
+		return resp, nil
 	}
-	return resp, nil
+	defer resp.Body.Close()
+	err = p.sessionFault(h.link, resp)
+	if errors.As(err, new(sessionLost)) {
+		p.renewSession(h, false)
+	}
+	return nil, err
 }
 
 // soleEvent reads an event stream up to its first response.
@@ -142,53 +156,4 @@ func finish(resp *http.Response) {
 	_, _ = io.Copy(io.Discard, resp.Body)
 	limit.Stop()
 	_ = resp.Body.Close() // at its end
-}
-
-// listen keeps the GET stream of h open, on which the server sends what belongs to no request. It never starts a
-// sign-in: refused, it waits until a request of the client went well.
-func (p *pump) listen(h *handshake) {
-	var at position
-	for tries := 0; h.ctx.Err() == nil; tries++ {
-		resp, err := p.up.send(h.ctx, exchange{method: http.MethodGet, link: h.link, lastID: at.lastID, attempt: Attempt{Operation: "listen", Background: true}})
-		switch {
-		case err == nil && resp.StatusCode == http.StatusOK && isEventStream(resp):
-			opened := time.Now()
-			err = p.readEvents(resp, &at, nil)
-			if time.Since(opened) > maxBackoff || at.retry > 0 {
-				tries = 0
-			}
-		case err == nil && permanent(resp.StatusCode):
-			_ = resp.Body.Close() // nothing in it matters
-			p.cfg.Log.Debug("no GET stream", "status", resp.StatusCode)
-			return
-		case err == nil:
-			err = p.httpFault(resp)
-		}
-		if resp != nil {
-			_ = resp.Body.Close() // it ended
-		}
-		p.cfg.Log.Debug("GET stream ended", "error", err)
-		if p.rest(h.ctx, err, max(at.retry, backoff(tries))) != nil {
-			return
-		}
-	}
-}
-
-// permanent reports whether a server that answers GET with status offers no stream (405 by the specification).
-func permanent(status int) bool {
-	return status >= 200 && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests && status != http.StatusUnauthorized
-}
-
-// rest pauses between two streams; after a refusal until the client's next request went well.
-func (p *pump) rest(ctx context.Context, err error, pause time.Duration) error {
-	var f *fault
-	if !errors.As(err, &f) || f.code != codeRefused && f.code != codeSignIn {
-		return sleep(ctx, pause)
-	}
-	select {
-	case <-p.wake:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -97,7 +97,7 @@ func signInEnd(s SignIn) error {
 
 // readyFor waits until c may go to the server, as long as its kind allows.
 func (p *pump) readyFor(c *call, kind standIn) (*handshake, error) {
-	h := p.session.ensure()
+	h := p.session.ensure(false)
 	if h == nil {
 		return &handshake{}, nil
 	}
