@@ -148,6 +148,7 @@ func startWorld(ts *testscript.TestScript, neg bool, args []string) {
 	revocation := flags.Bool("revocation", true, "revocation of tokens")
 	client := flags.String("client", "", "id of a pre-registered client")
 	clientSecret := flags.String("client-secret", "", "its secret")
+	redirect := flags.String("redirect", "http://127.0.0.1/callback", "its redirect URI, with any port")
 	if err := flags.Parse(args); err != nil || neg || s.world != nil {
 		ts.Fatalf("usage: world [flags], once: %v", err)
 	}
@@ -158,7 +159,7 @@ func startWorld(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if *client != "" {
 		cfg.IdP.AnyLoopbackPort = true
-		cfg.IdP.Clients = []demo.Client{{ID: *client, Secret: secret.New(*clientSecret), RedirectURIs: []string{"http://127.0.0.1/callback"}}}
+		cfg.IdP.Clients = []demo.Client{{ID: *client, Secret: secret.New(*clientSecret), RedirectURIs: []string{*redirect}}}
 	}
 	var err error
 	s.world, err = demo.Start(context.Background(), cfg)

@@ -99,7 +99,7 @@ func (a *addition) read(cmd *cobra.Command, args []string) (err error) {
 	if a.line, err = parseClientLine(slices.Concat(words, args[:1], args[behind:])); err != nil {
 		return err
 	}
-	if err := errors.Join(secretInURL(a.line.url), a.line.pinStore(a.env)); err != nil {
+	if err := errors.Join(secretInURL(a.line.url), a.line.pinStore(a.env), a.line.options.translate(a.env, a.line.url)); err != nil {
 		return err
 	}
 	if a.name == "" {

@@ -124,7 +124,7 @@ identity provider in the browser, keeps the tokens in the system's keychain and 
 		Example: `  drawbridge https://mcp.example.com/mcp
   drawbridge login https://mcp.example.com/mcp
   drawbridge demo`,
-		Args:          oneURL,
+		Args:          opts.bridgeArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, args []string) error { return runBridge(cmd.Context(), env, opts, args[0]) },

@@ -20,6 +20,7 @@ type clientLine struct {
 	url     string
 	options *options
 	flags   *pflag.FlagSet // over options
+	given   []string       // names of the flags that are part of the line
 }
 
 // parseClientLine reads the arguments of a bridge. It refuses other commands.
@@ -31,9 +32,13 @@ func parseClientLine(args []string) (clientLine, error) {
 	if err := l.flags.Parse(args); err != nil {
 		return l, usageError{err}
 	}
+	l.flags.Visit(func(f *pflag.Flag) { l.given = append(l.given, f.Name) })
 	words := l.flags.Args()
 	if len(words) > 1 && words[0] == "run" {
 		words = words[1:]
+	}
+	if len(words) == 2 && isPort(words[1]) {
+		words, l.options.foreignPort = words[:1], words[1]
 	}
 	if len(words) != 1 {
 		return l, usageError{hinted{fmt.Errorf("one server URL is expected, not %q", words), "after -- come flags of the bridge, and nothing else"}}
@@ -46,9 +51,12 @@ func parseClientLine(args []string) (clientLine, error) {
 // by their full path, because a client starts its servers in a folder of its choice.
 func (l clientLine) args() ([]string, error) {
 	args := []string{l.url}
+	if l.options.foreignPort != "" {
+		args = append(args, l.options.foreignPort)
+	}
 	var errs []error
 	l.flags.VisitAll(func(f *pflag.Flag) {
-		if !f.Changed {
+		if !slices.Contains(l.given, f.Name) {
 			return
 		}
 		for _, value := range valuesOf(f) {
@@ -83,7 +91,11 @@ func written(name, value string) (string, error) {
 		return "", why
 	}
 	switch {
-	case name == "header": // ${VAR} would be replaced by the client, and the value be seen in the arguments
+	case strings.HasPrefix(name, "static-oauth-") && strings.HasPrefix(value, "@"):
+		path, err := filepath.Abs(value[1:])
+		return "@" + path, err
+	case name == "header", strings.HasPrefix(name, "static-oauth-"):
+		// ${VAR} would be replaced by the client, and the value be seen in the arguments.
 		return variablePattern.ReplaceAllString(value, "%{$1}"), nil
 	case strings.HasSuffix(name, "-file"), strings.HasSuffix(name, "-dir"), name == "client-cert", name == "client-key":
 		return filepath.Abs(value)
@@ -93,7 +105,7 @@ func written(name, value string) (string, error) {
 
 // variables returns the names of the environment variables that the line needs.
 func (l clientLine) variables() (names []string) {
-	for _, h := range l.options.header.lines {
+	for _, h := range slices.Concat(l.options.header.lines, valuesOf(l.flags.Lookup("static-oauth-client-info"))) {
 		for _, ref := range variablePattern.FindAllStringSubmatch(h, -1) {
 			names = append(names, ref[1])
 		}
@@ -107,7 +119,7 @@ func (l clientLine) variables() (names []string) {
 
 // pinStore writes the token store down that this command's environment names: clients start their servers with another
 // environment, and the sign-in would not be found.
-func (l clientLine) pinStore(env Env) error {
+func (l *clientLine) pinStore(env Env) error {
 	s, err := l.options.storeOptions(env)
 	if err != nil {
 		return err
@@ -126,6 +138,7 @@ func (l clientLine) pinStore(env Env) error {
 	for name, value := range pins {
 		if value != "" && !l.flags.Changed(name) {
 			err = errors.Join(err, l.flags.Set(name, value))
+			l.given = append(l.given, name)
 		}
 	}
 	return err

@@ -33,6 +33,9 @@ func connect(env Env, o *options, url string) (*connection, error) {
 }
 
 func connectWith(env Env, o *options, url string, open func(*slog.Logger) (tokenstore.Store, error)) (*connection, error) {
+	if err := o.translate(env, url); err != nil {
+		return nil, err
+	}
 	log, closeLog, err := openLog(env, o)
 	if err != nil {
 		return nil, err
@@ -121,6 +124,8 @@ func (o *options) client(env Env) (auth.ClientIdentity, error) {
 			return id, hinted{fmt.Errorf("client secret: the environment variable %q is not set", o.clientSecretEnv), "set it where your MCP client starts drawbridge"}
 		}
 		id.Secret = secret.New(text)
+	case !o.staticSecret.IsZero():
+		id.Secret = o.staticSecret
 	}
 	return id, nil
 }

@@ -69,6 +69,9 @@ func secretInFlag(flag, value string) error {
 		found = sensitiveName.MatchString(name) || credentialShape.MatchString(value)
 	case "token-store-key-command", "header-command":
 		found = keyShape.MatchString(value) || shownCredential.MatchString(value)
+	case "static-oauth-client-info":
+		_, secret, _ := strings.Cut(value, "client_secret")
+		found = secret != "" && !variablePattern.MatchString(secret)
 	default:
 		found = credentialShape.MatchString(value)
 	}

@@ -18,7 +18,7 @@ func newLogin(env Env, o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "login URL",
 		Short: "Sign in to the MCP server at URL now, and keep the sign-in for the bridge",
-		Args:  oneURL,
+		Args:  o.bridgeArgs,
 		RunE:  func(cmd *cobra.Command, args []string) error { return login(cmd.Context(), env, o, args[0]) },
 	}
 }

@@ -119,6 +119,9 @@ func openLogout(env Env, o *options) (auth.Logout, func(), error) {
 }
 
 func (o *options) logout(env Env, log *slog.Logger) (auth.Logout, error) {
+	if err := o.translate(env, ""); err != nil {
+		return auth.Logout{}, err
+	}
 	client, err := o.client(env)
 	if err != nil {
 		return auth.Logout{}, err

@@ -10,6 +10,7 @@ import (
 
 	"drawbridge/auth"
 	"drawbridge/bridge"
+	"drawbridge/internal/secret"
 )
 
 // options are the flags that every command that talks to a server knows.
@@ -34,9 +35,14 @@ type options struct {
 
 	debug   bool
 	logFile string
+
+	flags        *pflag.FlagSet // that register was given
+	foreignPort  string         // of the redirect URI, behind the URL as mcp-remote takes it
+	staticSecret secret.Text    // of a client that is described as for mcp-remote
 }
 
 func (o *options) register(f *pflag.FlagSet) {
+	o.flags = f
 	f.StringVar(&o.profile, "profile", "", "name of the account to use, when you have several at one server")
 	f.StringVar(&o.clientID, "client-id", "", "OAuth client id that your identity provider's administrator gave you")
 	f.StringVar(&o.clientSecretFile, "client-secret-file", "", "file that holds the client's secret")
@@ -60,6 +66,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.StringVar(&o.tokenStoreKeyCommand, "token-store-key-command", "", "command that prints the key of the file store (default: DRAWBRIDGE_TOKEN_STORE_KEY_COMMAND)")
 	f.BoolVar(&o.debug, "debug", false, "write a log to standard error; it never holds a secret")
 	f.StringVar(&o.logFile, "log-file", "", "write the log to this file, as JSON lines")
+	registerForeign(f)
 }
 
 // checkURL refuses what is no server URL. A word that is no URL is most likely a mistyped command.

@@ -19,7 +19,7 @@ func newRun(env Env, o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "run URL",
 		Short: "Bridge standard input and output to the MCP server at URL (the same as drawbridge URL)",
-		Args:  oneURL,
+		Args:  o.bridgeArgs,
 		RunE:  func(cmd *cobra.Command, args []string) error { return runBridge(cmd.Context(), env, o, args[0]) },
 	}
 }
