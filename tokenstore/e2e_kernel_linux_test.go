@@ -202,3 +202,43 @@ func kernelQuota(args []string) error {
 	}
 	return errors.Join(wantText(k, record1, text), wantList(k, record1))
 }
+
+// TestKernelKeepsKeys: an unlocked key is found by other processes, apart from items, and has a lifetime.
+func TestKernelKeepsKeys(t *testing.T) {
+	keys := kernelKeys{fmt.Sprintf("drawbridge-test-%d-unlocked", os.Getpid())}
+	const id = "0123456789abcdef"
+	if key, ok := keys.get(id); ok {
+		t.Fatalf("found %d bytes before any were kept", len(key))
+	}
+	want := []byte(strings.Repeat("k", keySize))
+	if err := keys.put(id, want); err != nil {
+		t.Fatal(err)
+	}
+	if key, ok := keys.get(id); !ok || string(key) != string(want) {
+		t.Errorf("found %v, %d bytes", ok, len(key))
+	}
+	err := possessing(func() error {
+		serial, err := unix.KeyctlSearch(unix.KEY_SPEC_USER_KEYRING, "user", keys.prefix+":"+id, 0)
+		if err != nil {
+			return err
+		}
+		if list, err := os.ReadFile("/proc/keys"); err != nil || !strings.Contains(string(list), keys.prefix) || strings.Contains(line(string(list), keys.prefix), " perm ") {
+			t.Errorf("/proc/keys: %v; %q", err, line(string(list), keys.prefix))
+		}
+		_, err = unix.KeyctlInt(unix.KEYCTL_UNLINK, serial, unix.KEY_SPEC_USER_KEYRING, 0, 0)
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// line returns the line of text that holds part.
+func line(text, part string) string {
+	for l := range strings.Lines(text) {
+		if strings.Contains(l, part) {
+			return l
+		}
+	}
+	return ""
+}

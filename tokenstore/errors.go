@@ -24,6 +24,7 @@ const (
 	hintKernel  = "containers often block the kernel keyring: use --token-store memory (this process only), or " + hintFile
 	hintFull    = "the kernel gives the keys of a user about 20,000 bytes in all (/proc/sys/kernel/keys/maxbytes), and one key 32,767: " +
 		"log out where you no longer need it, or use --token-store keychain or file"
+	hintNoKey      = "add --token-store-key-file PATH or --token-store-key-command; on Linux drawbridge login, at a terminal, asks for a passphrase instead"
 	hintKeyCommand = "run the command of --token-store-key-command yourself and see what it says; it has 30 seconds"
 	hintUpgrade    = "upgrade this installation of drawbridge, or log out with the newer one"
 	hintSignIn     = "sign in again: a sign-in replaces the record"

@@ -28,8 +28,8 @@ const (
 )
 
 func openFiles(o Options) (*files, error) {
-	if o.Dir == "" || o.KeyFile == "" && o.Key == nil {
-		return nil, &hinted{errors.New("file store: it needs a directory and a key file"), "add --token-store-key-file PATH"}
+	if o.Dir == "" || !o.hasKey() {
+		return nil, &hinted{errors.New("file store: it needs a directory and a key file"), hintNoKey}
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("file store: %w", err)
@@ -38,17 +38,29 @@ func openFiles(o Options) (*files, error) {
 	if err := l.prepare(); err != nil {
 		return nil, fmt.Errorf("file store: %w", err)
 	}
-	key, err := openKey(o)
+	key, err := openKey(o, l)
 	if err != nil {
 		return nil, err
 	}
 	return &files{dir: o.Dir, key: key, locks: l, log: o.Log}, nil
 }
 
+// hasKey reports whether there is a way to the key of the file store.
+func (o Options) hasKey() bool {
+	if o.KeyFile != "" || o.Key != nil {
+		return true
+	}
+	_, err := os.Lstat(filepath.Join(o.Dir, passphraseFile))
+	return takesPassphrase && (o.Passphrase != nil || err == nil)
+}
+
 // openKey reads the key file now, and asks for any other key later.
-func openKey(o Options) (*lazyKey, error) {
-	if o.Key != nil {
+func openKey(o Options, l *locks) (*lazyKey, error) {
+	switch {
+	case o.Key != nil:
 		return &lazyKey{ask: o.Key}, nil
+	case o.KeyFile == "":
+		return &lazyKey{ask: (&unlocking{o.Dir, o.Passphrase, l, keepKeys()}).key}, nil
 	}
 	if err := checkApart(o.Dir, o.KeyFile); err != nil {
 		return nil, err

@@ -80,9 +80,18 @@ func (a *asked) answer(ask func() (secret.Text, error)) {
 		a.key, err = parseKey(text)
 	}
 	if err != nil {
-		a.err = unavailable("get the key of the file store", hintKeyCommand, err)
+		a.err = unavailable("get the key of the file store", hintAbout(err, hintKeyCommand), err)
 	}
 	a.at = time.Now()
+}
+
+// hintAbout returns the hint that err has, or otherwise.
+func hintAbout(err error, otherwise string) string {
+	var h *hinted
+	if errors.As(err, &h) {
+		return h.hint
+	}
+	return otherwise
 }
 
 // parseKey reads 32 bytes, as they are or as base64 or hexadecimal digits on a line. Its errors do not show the text.

@@ -26,6 +26,11 @@ type Options struct {
 	// stores ignore it.
 	Key func() (secret.Text, error)
 
+	// Passphrase asks a person for the passphrase that the key of the file store derives from, where neither KeyFile nor Key
+	// is set; first says that they choose it. The key is then kept in the kernel keyring for UnlockedFor, for processes that
+	// have nobody to ask, where Passphrase is nil. Only Linux has that; other stores ignore it.
+	Passphrase func(first bool) (secret.Text, error)
+
 	// SessionBus is the value that DBUS_SESSION_BUS_ADDRESS has in this process. It tells whether there is a bus; the
 	// D-Bus library reads the variable itself, so another value does not lead to another bus. Only Linux uses it.
 	SessionBus string

@@ -18,8 +18,9 @@ func mainExit() int {
 	defer stop()
 	// A client that closes our standard output must not kill us before the session is ended and the port is free.
 	signal.Ignore(syscall.SIGPIPE)
+	defer cli.KeepTerminal(os.Stdin)()
 	return cli.Main(ctx, cli.Env{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		LookupEnv: os.LookupEnv, Executable: os.Executable,
+		LookupEnv: os.LookupEnv, AskSecret: cli.AskAt(os.Stdin, os.Stderr), Executable: os.Executable,
 	})
 }

@@ -16,6 +16,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"drawbridge/internal/secret"
 )
 
 // Env is everything outside the process that a command may touch.
@@ -25,6 +27,9 @@ type Env struct {
 	Stdout    io.Writer
 	Stderr    io.Writer
 	LookupEnv func(name string) (string, bool)
+
+	// AskSecret asks the person for a secret, without showing what they type. If nil, there is no terminal.
+	AskSecret func(prompt string) (secret.Text, error)
 
 	// Executable returns the path of this program, for the demo to start it again.
 	Executable func() (string, error)

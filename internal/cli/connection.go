@@ -160,6 +160,7 @@ func (o *options) storeOptions(env Env) (tokenstore.Options, error) {
 		}
 		s.Dir = filepath.Join(config, "drawbridge", "tokens")
 	}
+	s.Passphrase = o.passphrase(env, s.Dir)
 	return s, nil
 }
 

@@ -33,6 +33,8 @@ type options struct {
 
 	tokenStore, tokenStoreDir, tokenStoreKeyFile, tokenStoreKeyCommand string
 
+	forClient bool // standard input is an MCP client's: nobody can be asked anything there
+
 	debug   bool
 	logFile string
 

@@ -26,6 +26,7 @@ func newRun(env Env, o *options) *cobra.Command {
 
 // runBridge serves an MCP client until it closes standard input.
 func runBridge(ctx context.Context, env Env, o *options, url string) error {
+	o.forClient = true
 	if o.startupBudget <= 0 {
 		return usageError{hinted{errors.New("--startup-budget: the time must be positive"), "write it as --startup-budget 2500ms"}}
 	}
