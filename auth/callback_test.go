@@ -446,7 +446,7 @@ func TestLoginAtASilentServer(t *testing.T) {
 	})
 	s := st.session()
 	s.fetch.get.Timeout = 100 * time.Millisecond
-	_, err := s.probe(t.Context())
+	_, err := s.probe(t.Context(), secret.Text{})
 	close(release)
 	wantError(t, err, "")
 	if err := st.Server.Close(); err != nil {

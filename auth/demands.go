@@ -10,6 +10,9 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
+
+	"drawbridge/tokenstore"
 )
 
 // maxClaimsBytes bounds a claims challenge, which travels in a URL.
@@ -66,6 +69,49 @@ func asksFor(address string, demands url.Values) bool {
 		}
 	}
 	return true
+}
+
+const (
+	// demandProbe bounds the look at what the server says to the token that is stored.
+	demandProbe = 3 * time.Second
+	// demandMemory is how long after a demanded sign-in ran out another one still meets its demands.
+	demandMemory = time.Hour
+)
+
+// demanded returns how the server wants a person to sign in who asks for it themselves, and so met no refusal: what it says to
+// the token that is stored, else what the last sign-in was to meet that came to nothing. Nil is in no special way.
+func (s *Session) demanded(ctx context.Context) url.Values {
+	if h, err := s.load(ctx); err == nil && h.alive(s.now()) {
+		look, cancel := context.WithTimeout(ctx, demandProbe)
+		defer cancel()
+		// What fails here fails again, and is told, where it matters.
+		if w, err := s.probe(look, h.token()); err == nil && len(w.demands) > 0 {
+			return w.demands
+		}
+	}
+	rec, ok := s.record(ctx)
+	if !ok || rec.Outcome == tokenstore.OutcomeDone || s.now().Sub(rec.Deadline) > demandMemory {
+		return nil
+	}
+	return demandsIn(rec.URL)
+}
+
+// demandsIn returns the demands that the authorization request at address carries.
+func demandsIn(address string) url.Values {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil
+	}
+	var demands url.Values
+	for _, name := range []string{"acr_values", "max_age", "claims"} {
+		if value := u.Query().Get(name); value != "" {
+			if demands == nil {
+				demands = url.Values{}
+			}
+			demands.Set(name, value)
+		}
+	}
+	return demands
 }
 
 // signInAsDemanded starts a sign-in that meets the demands of a challenge. The token that was refused is good for other

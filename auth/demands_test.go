@@ -284,3 +284,69 @@ func TestDeviceParams(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// TestLoginMeetsDemands: a person who signs in by themselves is asked for the same as one who ran into the server's refusal,
+// be it that the server says so to the token that is stored, or that it said so before a sign-in that nobody finished.
+func TestLoginMeetsDemands(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		demand func(url.Values) string
+		want   string // of the second authorization request
+	}{
+		{"RFC 9470", demanding("acr_values", "mfa", wantsACR), "acr_values"},
+		{"Entra claims", demanding("claims", policy, wantsClaims), "claims"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			v := newVendorStage(t, entra())
+			s := v.session()
+			if _, err := v.call(s); err != nil {
+				t.Fatal(err)
+			}
+			v.demand = c.demand
+			if _, err := v.session().SignIn(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			asked, _ := v.requests()
+			if len(asked) != 2 || asked[1].Get(c.want) == "" || asked[1].Get("scope") != asked[0].Get("scope") {
+				t.Errorf("the sign-ins ask for %q", asked)
+			}
+			if status, err := v.call(v.session()); status != http.StatusOK || err != nil {
+				t.Errorf("call: %d, %v", status, err)
+			}
+			if asked, _ := v.requests(); len(asked) != 2 {
+				t.Errorf("%d sign-ins, want 2", len(asked))
+			}
+		})
+	}
+}
+
+// TestLoginAfterDemandRanOut has nobody finish the sign-in that a call asked for.
+func TestLoginAfterDemandRanOut(t *testing.T) {
+	v := newVendorStage(t, okta())
+	if _, err := v.call(v.session()); err != nil {
+		t.Fatal(err)
+	}
+	v.demand = demanding("acr_values", "mfa", wantsACR)
+	idle := v.session(func(c *Config) {
+		c.LoginTimeout = 50 * time.Millisecond
+		c.Open = func(string) error { return nil }
+	})
+	if _, err := v.call(idle); !errors.Is(err, errUnanswered) {
+		t.Fatalf("the call ended with %v", err)
+	}
+	settle(t, idle)
+	v.demand = nil // of this very request: the server asks for it only where it matters
+	if _, err := v.session().SignIn(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if asked, _ := v.requests(); len(asked) != 2 || asked[1].Get("acr_values") != "mfa" || asked[1].Get("max_age") != "60" {
+		t.Errorf("the sign-ins ask for %q", asked)
+	}
+	v.clock.advance(2 * demandMemory)
+	if _, err := v.session().SignIn(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if asked, _ := v.requests(); asked[len(asked)-1].Has("acr_values") {
+		t.Error("a demand that was met is made again")
+	}
+}

@@ -220,7 +220,8 @@ func (s *Session) loadRecord(ctx context.Context) (tokenstore.PendingSignIn, boo
 // emptied returns what stays of the record of a sign-in that has ended: how it did, and the tabs.
 func emptied(rec tokenstore.PendingSignIn, outcome string) tokenstore.PendingSignIn {
 	return tokenstore.PendingSignIn{
-		ServerURL: rec.ServerURL, Profile: rec.Profile, Issuer: rec.Issuer, URL: rec.URL, Outcome: outcome, Opened: rec.Opened,
+		ServerURL: rec.ServerURL, Profile: rec.Profile, Issuer: rec.Issuer, URL: rec.URL,
+		Deadline: rec.Deadline, Outcome: outcome, Opened: rec.Opened,
 	}
 }
 

@@ -113,26 +113,33 @@ func (s *Session) started(ctx context.Context, w want) (*signIn, error) {
 
 // askUnprompted starts a sign-in that no refusal asked for, and so has to fetch the challenge itself.
 func (s *Session) askUnprompted(ctx context.Context) (*signIn, error) {
-	w, err := s.probe(ctx)
+	w, err := s.probe(ctx, secret.Text{})
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.started(ctx, want{wanted: w, always: true})
+	next := want{wanted: w, always: true}
+	if next.wanted.demands = s.demanded(ctx); next.wanted.demands != nil {
+		next.have = askedAndGranted(s.view().held.credential)
+	}
+	p, err := s.started(ctx, next)
 	if err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-// probe sends a request without credential, to learn from the refusal where to sign in. Whatever else comes back, the
-// well-known places are tried.
-func (s *Session) probe(ctx context.Context) (wanted, error) {
+// probe sends a request with token, or without a credential where that is zero, to learn from the refusal where and how to
+// sign in. Whatever else comes back, the well-known places are tried.
+func (s *Session) probe(ctx context.Context, token secret.Text) (wanted, error) {
 	ctx = withDestination(ctx, s.server, true)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.server.String(), nil)
 	if err != nil {
 		return wanted{}, fmt.Errorf("ask the server for its sign-in: %w", err)
 	}
 	req.Header.Set("Accept", "application/json, text/event-stream")
+	if !token.IsZero() {
+		req.Header.Set("Authorization", "Bearer "+token.Reveal())
+	}
 	resp, err := s.fetch.get.Do(req)
 	var slow net.Error
 	switch {
