@@ -108,12 +108,12 @@ func Run(ctx context.Context, cfg Config, in io.Reader, out io.Writer) error {
 	case err = <-ended:
 		cfg.OnInputEnd()
 		p.drain(ctx)
-		p.close(deleteLimit)
+		p.close(ctx.Done())
 	case <-ctx.Done():
-		p.close(hurryLimit)
+		p.close(ctx.Done())
 	case <-p.broken:
 		err = errors.New("standard output is closed")
-		p.close(hurryLimit)
+		p.close(p.broken)
 	}
 	return err
 }
@@ -218,14 +218,21 @@ func (p *pump) drain(ctx context.Context) {
 	}
 }
 
-// close ends everything and tells the server that the session is over.
-func (p *pump) close(limit time.Duration) {
+// close ends everything and tells the server that the session is over. It does so within hurryLimit of the close of hurry.
+func (p *pump) close(hurry <-chan struct{}) {
 	link := p.session.link()
 	p.end()
 	if link.sessionID == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), deleteLimit)
 	defer cancel()
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-hurry:
+			time.AfterFunc(hurryLimit, cancel)
+		}
+	}()
 	p.up.delete(ctx, link)
 }

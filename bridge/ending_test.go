@@ -1,0 +1,64 @@
+package bridge_test
+
+import (
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestEndIsBounded has a server that neither answers a call nor lets go of the session. The end of input is told at once,
+// answers are waited for, the word to the server is bounded; a signal cuts all of it short, whenever it comes.
+func TestEndIsBounded(t *testing.T) {
+	const never = time.Hour
+	for _, c := range []struct {
+		name   string
+		call   bool          // a call is due when the input ends
+		hangUp time.Duration // when the input ends
+		signal time.Duration // when the signal comes
+		ends   time.Duration
+	}{
+		{"end of input", false, 0, never, 2 * time.Second},
+		{"end of input with a call due", true, 0, never, 12 * time.Second},
+		{"signal", false, never, 0, 300 * time.Millisecond},
+		{"signal with a call due", true, never, 0, 300 * time.Millisecond},
+		{"signal while answers are waited for", true, 0, 4 * time.Second, 4300 * time.Millisecond},
+		{"signal while the server is told", false, 0, time.Second, 1300 * time.Millisecond},
+		{"signal right before the end", false, 0, 1900 * time.Millisecond, 2 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &server{handle: func(w http.ResponseWriter, r *http.Request, _, _ string) {
+					if r.Method == http.MethodGet {
+						w.WriteHeader(http.StatusMethodNotAllowed)
+						return
+					}
+					pass(r, never)
+				}}
+				told := never
+				began := time.Now()
+				cfg := inMemory(s, open{})
+				cfg.OnInputEnd = func() { told = time.Since(began) }
+				client := start(t, cfg)
+				client.send(initialize)
+				client.want(initResult)
+				client.send(initialized)
+				if c.call {
+					client.send(`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"x"}}`)
+				}
+				synctest.Wait()
+				time.AfterFunc(c.hangUp, func() { _ = client.stdin.Close() })
+				time.AfterFunc(c.signal, client.signal)
+				if err := <-client.ended; err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(began); took != c.ends {
+					t.Errorf("it ended after %v, want %v", took, c.ends)
+				}
+				if told != c.hangUp {
+					t.Errorf("the end of input was told after %v, want %v", told, c.hangUp)
+				}
+			})
+		})
+	}
+}
