@@ -15,9 +15,8 @@ import (
 // maxDoubts is how many sign-ins in a row may come to nothing before the registration is given up.
 const maxDoubts = 2
 
-// deregisterLimit bounds the word to the identity provider about a registration that is given up. The end of the sign-in
-// waits for it.
-const deregisterLimit = 3 * time.Second
+// weighLimit bounds what the end of a sign-in waits for, deregisterLimit the word to the identity provider in it.
+const weighLimit, deregisterLimit = 5 * time.Second, 3 * time.Second
 
 // errUnanswered is why a sign-in failed that nobody finished.
 var errUnanswered = errors.New("nobody signed in")
@@ -29,7 +28,7 @@ func (s *Session) weighRegistration(p *signIn) {
 	if !answered && !errors.Is(p.err, errUnanswered) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), storeLimit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), weighLimit)
 	defer cancel()
 	err := s.withRegistration(ctx, p.target.as.Issuer, p.client, func(name tokenstore.Name, reg tokenstore.Registration) error {
 		switch {

@@ -270,6 +270,27 @@ func TestNextPoll(t *testing.T) {
 	}
 }
 
+// TestPollsComeLaterWhenAskedTo: a server that says when to come back is asked then, within limits.
+func TestPollsComeLaterWhenAskedTo(t *testing.T) {
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		code, after string
+		want        time.Duration // 0: polling ends
+	}{
+		{"authorization_pending", "", 5 * time.Second},
+		{"authorization_pending", "1", 5 * time.Second},
+		{"authorization_pending", "30", 30 * time.Second},
+		{"temporarily_unavailable", "30", 30 * time.Second},
+		{"slow_down", "3600", deviceMaxPause},
+		{"access_denied", "30", 0},
+	} {
+		err := later(&OAuthError{Code: c.code, Status: 400}, http.Header{"Retry-After": {c.after}})
+		if got, _ := pollLater(5*time.Second, err, now); got != c.want {
+			t.Errorf("%s, Retry-After %q: %v, want %v", c.code, c.after, got, c.want)
+		}
+	}
+}
+
 func TestParseDevice(t *testing.T) {
 	good := `{"device_code":"d","user_code":"u","verification_uri":"https://idp.example/d","expires_in":60,"interval":1`
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -22,7 +22,7 @@ func makePrivate(dir string) error {
 func checkShared(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
-		return fmt.Errorf("shared directory: %w", err)
+		return &hinted{fmt.Errorf("shared directory: %w", err), "have the administrator make it, with mode 1777; or use --token-store file or memory"}
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	ours := ok && (stat.Uid == 0 || int(stat.Uid) == os.Geteuid())
