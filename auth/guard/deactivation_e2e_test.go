@@ -172,6 +172,17 @@ func (s *protected) untilRefused(t *testing.T, p *oidcProvider, now tokens) (acc
 	return accepted
 }
 
+// TestMirrorOfARealProvider: oidc-provider puts iss into authorization responses, so there must be no mirror of it.
+func TestMirrorOfARealProvider(t *testing.T) {
+	p := startProvider(t, "300")
+	g := newGuard(t, guard.Config{Resource: resource, Issuers: []guard.Issuer{{
+		URL: p.Issuer, Mirror: &guard.Mirror{ClientID: p.client, RedirectURIs: []string{redirectURI}},
+	}}})
+	if err := g.Prepare(t.Context()); err == nil || !strings.Contains(err.Error(), "turn the mirror off") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestDeactivation measures how long an account that was deactivated at a real provider still gets through: at most one
 // lifetime of an access token and the clock skew, or one freshness interval where the issuer is asked.
 func TestDeactivation(t *testing.T) {

@@ -110,6 +110,16 @@ func TestIntrospectionRequest(t *testing.T) {
 	}
 }
 
+// TestIssuerWithoutKeys: an issuer that signs nothing is asked about its tokens, and what says that it signed is refused.
+func TestIssuerWithoutKeys(t *testing.T) {
+	p := newIDP()
+	p.metadata = object{"jwks_uri": nil}
+	p.introspect = func(url.Values, *http.Request) any { return active(nil) }
+	s := protect(t, p, asking(opaqueTokens))
+	s.wantStatus(t, "opaque token", "CANARY-opaque", 200)
+	s.wantStatus(t, "JWT", accessToken(time.Now(), nil), 401)
+}
+
 // TestOpaqueRemembered: the issuer is asked once a minute about a token, never about one that has expired, and once in ten
 // seconds about an invented one.
 func TestOpaqueRemembered(t *testing.T) {
