@@ -17,11 +17,10 @@ type call struct {
 	batch  *batch       // nil outside batches
 	lent   *bulk.Buffer // the memory of a big request, until its exchange is over; else nil
 
-	owner string // of what the server says to a list; "" if it is not to be kept
-
-	sent bool                    // the server may have it; guarded by calls.mu
-	in   *handshake              // the session it was last sent in; guarded by calls.mu
-	stop context.CancelCauseFunc // ends that exchange; guarded by calls.mu
+	sent  bool                    // the server may have it; guarded by calls.mu
+	owner string                  // of what the server says to a list, "" if it is not to be kept; guarded by calls.mu
+	in    *handshake              // the session it was last sent in; guarded by calls.mu
+	stop  context.CancelCauseFunc // ends that exchange; guarded by calls.mu
 }
 
 // calls holds the requests that wait for their answer.
@@ -86,6 +85,18 @@ func (t *calls) wasSent(c *call) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return c.sent
+}
+
+func (t *calls) setOwner(c *call, owner string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.owner = owner
+}
+
+func (t *calls) ownerOf(c *call) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return c.owner
 }
 
 // batch collects the answers to a JSON-RPC batch (MCP 2025-03-26), which go out as one array.

@@ -122,7 +122,7 @@ type trails struct {
 
 // follow takes the server's answer to a request for a page. It returns the whole list when that was the last one, else
 // nil.
-func (t *trails) follow(c *call, result []byte) []byte {
+func (t *trails) follow(c *call, owner string, result []byte) []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.of == nil {
@@ -132,9 +132,9 @@ func (t *trails) follow(c *call, result []byte) []byte {
 	at := t.of[c.Method]
 	switch {
 	case cursor == "":
-		at = &trail{owner: c.owner}
+		at = &trail{owner: owner}
 		t.of[c.Method] = at
-	case at == nil || at.next != cursor || at.owner != c.owner || at.size > maxKept:
+	case at == nil || at.next != cursor || at.owner != owner || at.size > maxKept:
 		delete(t.of, c.Method)
 		return nil
 	}
@@ -146,17 +146,17 @@ func (t *trails) follow(c *call, result []byte) []byte {
 }
 
 // wholeList returns the list whose last page result is, once all its pages are known; else nil.
-func (p *pump) wholeList(c *call, result []byte) []byte {
-	if c.owner == "" || !isPage(c.Method, result) {
+func (p *pump) wholeList(c *call, owner string, result []byte) []byte {
+	if owner == "" || !isPage(c.Method, result) {
 		return nil
 	}
-	return p.trails.follow(c, result)
+	return p.trails.follow(c, owner, result)
 }
 
 // remember keeps a list that the server sent, and tells the client if it was given another one from memory meanwhile.
-func (p *pump) remember(c *call, list []byte) {
+func (p *pump) remember(c *call, owner string, list []byte) {
 	if list != nil {
-		p.keep(c.owner, c.Method, list)
+		p.keep(owner, c.Method, list)
 		p.compare(c.Method, list)
 	}
 }
@@ -183,12 +183,8 @@ func (p *pump) serveKept(c *call) bool {
 		p.result(c, addTool(list, p.signInToolOf(s, nil)))
 		return true
 	}
-	if p.calls.find(c.ID) != c {
-		return true // answered before, perhaps from here
-	}
-	p.view.copied(c.Method, sha256.Sum256(list))
-	if !p.result(c, list) {
-		p.view.real(c.Method) // the server was faster
+	if p.result(c, list) { // else it was answered before, perhaps from here
+		p.view.copied(c.Method, sha256.Sum256(list))
 	}
 	return true
 }
@@ -204,8 +200,11 @@ func (p *pump) fetchCopied(tries int) {
 	for ; ; tries++ {
 		h := p.session.peek()
 		if h == nil || !h.isOpen() {
-			p.view.endFetching()
-			return // relist begins again when it is
+			p.view.endFetching() // relist begins again when it is
+			if p.session.stands() && p.view.beginFetching() {
+				continue // it came between
+			}
+			return
 		}
 		if tries > 0 && p.pause(h.ctx, tries-1) == nil || tries == 0 {
 			for _, method := range p.view.copies() {

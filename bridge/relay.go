@@ -19,7 +19,6 @@ func (p *pump) forward(c *call) {
 		p.session.setLevel(c.Params)
 	}
 	if kind == list {
-		c.owner = p.owner()
 		defer p.answerInTime(c)()
 	}
 	err := p.relay(c, kind)
@@ -73,6 +72,9 @@ func (p *pump) exchange(c *call, kind standIn) (*handshake, error) {
 	h, err := p.readyFor(c, kind)
 	if err != nil {
 		return h, err
+	}
+	if kind == list {
+		p.calls.setOwner(c, p.owner())
 	}
 	ctx, stop := context.WithCancelCause(c.ctx)
 	defer stop(nil)
@@ -239,14 +241,15 @@ func (p *pump) answerFromServer(c *call, m envelope.Message) {
 		p.answer(c, m.WithID(c.ID))
 		return
 	}
-	p.posting.Add(1) // the end of input waits until the list is kept
-	defer p.posting.Done()
+	p.keeping.RLock()
+	defer p.keeping.RUnlock()
 	if p.calls.find(c.ID) == c {
 		p.view.real(c.Method)
 	}
-	list := p.wholeList(c, m.Result) // before the client asks for the next page
+	owner := p.calls.ownerOf(c)
+	list := p.wholeList(c, owner, m.Result) // before the client asks for the next page
 	p.answer(c, m.WithID(c.ID))
-	p.remember(c, list)
+	p.remember(c, owner, list)
 }
 
 func isMethodNotFound(m envelope.Message) bool {

@@ -132,6 +132,7 @@ type pump struct {
 	subs    subscriptions
 	asks    serverAsks
 	trails  trails
+	keeping sync.RWMutex // held for reading until what the server said is kept: the end of input waits for that
 	elicit  elicitations
 
 	life    context.Context // connection lifetime; cancelled by close
@@ -206,6 +207,8 @@ func (p *pump) drain(ctx context.Context) {
 	go func() {
 		p.calls.due.Wait()
 		p.posting.Wait()
+		p.keeping.Lock()
+		defer p.keeping.Unlock()
 		close(done)
 	}()
 	limit := time.NewTimer(drainLimit)

@@ -8,27 +8,41 @@ import (
 	"drawbridge/bridge/envelope"
 )
 
-// shake opens a session: initialize, wait for the client, initialized. Then it listens to the server.
+// shake opens a session. Then it listens to the server.
 func (p *pump) shake(h *handshake) {
+	if p.openSession(h) {
+		defer p.keeping.RUnlock()
+		go p.listen(h)
+		if h.renewed {
+			go p.restore(h)
+		}
+		p.relist()
+		p.keepHandshake(h)
+	}
+}
+
+// openSession does initialize, waits for the client, and does initialized. It reports whether requests may go; then
+// p.keeping is held for reading.
+func (p *pump) openSession(h *handshake) bool {
 	defer close(h.open)
 	h.answer, h.link, h.err = p.reach(h)
 	close(h.done)
 	if h.err != nil {
 		p.cfg.Log.Info("handshake failed", "error", h.err)
-		return
+		return false
 	}
 	p.cfg.Log.Debug("handshake answered", "version", h.link.version, "session", h.link.sessionID != "")
-	p.keepHandshake(h)
 	select {
 	case <-p.session.ready:
-		for passes(p.confirm(h)) && h.ctx.Err() == nil { // the server must have it before anything else
+		for tries := 0; passes(p.confirm(h)); tries++ { // the server must have it before anything else
+			if tries > 0 && sleep(h.ctx, backoff(tries-1)) != nil {
+				return false
+			}
 		}
-		go p.listen(h)
-		go p.relist()
-		if h.renewed {
-			go p.restore(h)
-		}
+		p.keeping.RLock()
+		return true
 	case <-h.ctx.Done():
+		return false
 	}
 }
 
