@@ -20,6 +20,7 @@ import (
 // service is everything that a configuration comes to, before anything listens.
 type service struct {
 	handler  http.Handler // the public one
+	guard    *guard.Guard
 	policy   *policy.Policy
 	signer   *proxy.Signer
 	tls      *tls.Config
@@ -58,7 +59,7 @@ func build(c *config, h hooks) (*service, error) {
 	quota := newQuota(limits)
 	authorize := forward.Authorize(quota.authorize(s.policy.Authorize))
 	g, err := c.guard(h, authorize, int64(limits.Body))
-	if err != nil {
+	if s.guard = g; err != nil {
 		return nil, err
 	}
 	gate, err := proxy.NewGate(proxy.GateConfig{Resource: c.Resource, Hosts: c.Hosts, Origins: c.Origins, MaxConcurrent: limits.MaxConcurrent})
@@ -100,7 +101,7 @@ func (c *config) guard(h hooks, authorize guard.Authorizer, maxBody int64) (*gua
 		}
 		cfg.Issuers = append(cfg.Issuers, guard.Issuer{
 			URL: i.URL, Audiences: i.Audiences, Groups: i.Groups, ClientID: i.ClientID, ClientSecret: credential,
-			Opaque: i.Opaque, Freshness: i.Freshness,
+			Opaque: i.Opaque, Freshness: i.Freshness, Mirror: (*guard.Mirror)(i.Mirror),
 		})
 	}
 	for _, t := range c.StaticTokens {
@@ -204,7 +205,7 @@ func (f tlsFiles) load() (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
 
-// warnings says what is allowed and may not be meant.
+// warnings says what is allowed and may not be meant. The guard says by itself what it accepts.
 func (c *config) warnings() (out []string) {
 	if len(c.SessionKeys) == 0 {
 		out = append(out, "no session_key_files: sessions end with this process, and several instances cannot share them")
@@ -214,11 +215,6 @@ func (c *config) warnings() (out []string) {
 	}
 	if c.TLS.Certificate == "" && !loopback(c.Listen) {
 		out = append(out, "serving without TLS on "+c.Listen+": tokens are readable on the way unless something in front adds TLS")
-	}
-	for _, i := range c.Issuers {
-		if len(i.Audiences) > 0 {
-			out = append(out, "issuer "+i.URL+": tokens for "+strings.Join(i.Audiences, ", ")+" are accepted, which were not issued for this server alone")
-		}
 	}
 	return out
 }

@@ -58,6 +58,14 @@ type issuer struct {
 	ClientSecret string        `yaml:"client_secret_file"`
 	Opaque       bool          `yaml:"opaque"`
 	Freshness    time.Duration `yaml:"freshness"`
+	Mirror       *mirror       `yaml:"mirror"`
+}
+
+// mirror is a [guard.Mirror].
+type mirror struct {
+	ClientID     string   `yaml:"client_id"`
+	RedirectURIs []string `yaml:"redirect_uris"`
+	AssumePKCE   bool     `yaml:"assume_pkce"`
 }
 
 type staticToken struct {

@@ -59,7 +59,41 @@ func serve(ctx context.Context, e env, c *config) (err error) {
 	for _, warning := range i.service.warnings {
 		i.log.Warn(warning)
 	}
+	if err := i.prepare(ctx); err != nil && !errors.Is(err, guard.ErrAway) {
+		return usageError{err}
+	}
+	go i.keepPrepared(ctx)
 	return i.listen(ctx)
+}
+
+// How often issuers are asked for what they publish, without a request that needs it, and how long that may take: an
+// instance that nobody uses stays ready.
+const (
+	prepareEvery = time.Minute
+	prepareTime  = 15 * time.Second
+)
+
+func (i *instance) keepPrepared(ctx context.Context) {
+	every := time.NewTicker(prepareEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+			_ = i.prepare(ctx) // it was logged; requests find out by themselves
+		}
+	}
+}
+
+func (i *instance) prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, prepareTime)
+	defer cancel()
+	err := i.service.guard.Prepare(ctx)
+	if err != nil {
+		i.log.Warn("issuers", "err", err)
+	}
+	return err
 }
 
 func (i *instance) hooks() hooks {
@@ -153,6 +187,8 @@ func (i *instance) ready(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "draining", http.StatusServiceUnavailable)
 	case i.mute.Load():
 		http.Error(w, "the audit cannot be written", http.StatusServiceUnavailable)
+	case i.service.guard.Ready() != nil:
+		http.Error(w, "no token can be verified yet", http.StatusServiceUnavailable)
 	default:
 		_, _ = w.Write([]byte("ok\n")) // the asker has gone
 	}
@@ -194,7 +230,7 @@ func newCheckConfig(e env, f *flags) *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			s, err := build(c, noHooks())
+			s, err := build(c, checking(e))
 			if err != nil {
 				return usageError{err}
 			}
@@ -205,16 +241,17 @@ func newCheckConfig(e env, f *flags) *cobra.Command {
 	return cmd
 }
 
-func noHooks() hooks {
+// checking are the hooks of a service that will not serve.
+func checking(e env) hooks {
 	return hooks{
 		trace: func(h http.Handler) http.Handler { return h }, forward: func(t http.RoundTripper) http.RoundTripper { return t },
-		log: slog.New(slog.DiscardHandler),
+		log: slog.New(slog.NewTextHandler(e.stderr, nil)),
 	}
 }
 
 func report(e env, c *config, s *service, asCedar bool) error {
 	for _, warning := range s.warnings {
-		fmt.Fprintf(e.stderr, "drawbridge-guard: warning: %s\n", warning)
+		slog.New(slog.NewTextHandler(e.stderr, nil)).Warn(warning)
 	}
 	if asCedar {
 		_, err := fmt.Fprintln(e.stdout, s.policy.Cedar())

@@ -332,6 +332,21 @@ func serveFunc(t testing.TB, h http.HandlerFunc) string {
 	return web.URL
 }
 
+// TestIssuerAway: a guard starts while its issuer is away, is not ready, and refuses no token for it; one that is wrong
+// does not start.
+func TestIssuerAway(t *testing.T) {
+	g := startGuard(t, "upstream: http://127.0.0.1:1/\nissuers: [{url: \"http://127.0.0.1:1\"}]\n")
+	if status, body := get(t, "http://"+g.address+"/readyz"); status != http.StatusServiceUnavailable {
+		t.Errorf("readyz: %d %s", status, body)
+	}
+	wrong := serveFunc(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"issuer":"https://another.example"}`) })
+	out := newBuffer()
+	args := []string{"--upstream", "http://127.0.0.1:1/", "--resource", public, "--issuer", wrong, "--listen", "127.0.0.1:0"}
+	if code := run(t.Context(), env{args: args, stdout: out, stderr: out}); code != exitUsage || !strings.Contains(out.String(), "another.example") {
+		t.Errorf("an issuer of another name: %d\n%s", code, out)
+	}
+}
+
 // TestConcurrent: one person may have so many requests under way; places are given back.
 func TestConcurrent(t *testing.T) {
 	q := newQuota(limits{Concurrent: 2})
