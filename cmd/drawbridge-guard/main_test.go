@@ -25,7 +25,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+// parts are what the test binary can play for benchmarks, beside the command itself.
+var parts = map[string]func(){"guard": main, "upstream": playUpstream, "bare": playBare}
+
 func TestMain(m *testing.M) {
+	if play := parts[os.Getenv("DRAWBRIDGE_GUARD_TEST_PART")]; play != nil {
+		play()
+		return
+	}
 	testscript.Main(m, map[string]func(){"drawbridge-guard": main})
 }
 
