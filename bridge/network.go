@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
+
+	"drawbridge/bridge/httpsse"
 )
 
 // ProxyError is a failure of the proxy on the way to the server: nothing reached the server. The transport of Config.HTTP
@@ -49,6 +52,9 @@ func wayFault(host string, err error) *fault {
 	var op *net.OpError
 	var untrusted *tls.CertificateVerificationError
 	switch isOp := errors.As(err, &op); {
+	case errors.Is(err, httpsse.ErrNoEndpoint), errors.Is(err, httpsse.ErrForeignEndpoint):
+		return &fault{code: codeBadAnswer, kind: "bad_endpoint", text: host + " does not speak HTTP+SSE as it should", cause: errors.New(cut(unwrapURL(err).Error())),
+			hint: "check that the URL is that of the event stream, often https://host/sse; if it is, the fault is the server's"}
 	case errors.As(err, &proxy):
 		return &fault{code: codeUnreachable, kind: "proxy", text: "cannot reach " + host, cause: proxy, hint: proxy.Hint()}
 	case errors.As(err, &untrusted):
@@ -67,6 +73,15 @@ func wayFault(host string, err error) *fault {
 			hint: "the server wants a client certificate that it knows: give one with --client-cert and --client-key"}
 	}
 	return nil
+}
+
+// unwrapURL takes off what net/http puts around a cause.
+func unwrapURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
 }
 
 // wantsCertificate knows the TLS alerts (RFC 8446 section 6.2) of a server that refuses the client's certificate or the lack

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"drawbridge/bridge/bulk"
+	"drawbridge/bridge/httpsse"
 	"drawbridge/bridge/stdio"
 )
 
@@ -31,6 +32,16 @@ const (
 // DefaultStartupBudget is how long initialize and lists wait for the server where the configuration does not say.
 const DefaultStartupBudget = 2500 * time.Millisecond
 
+// Transport is one of the transports of a server.
+type Transport = httpsse.Mode
+
+// Transports.
+const (
+	AnyTransport   = httpsse.Auto // found out
+	StreamableHTTP = httpsse.HTTP // MCP 2025-03-26 and later
+	HTTPWithSSE    = httpsse.SSE  // MCP 2024-11-05
+)
+
 // Config says what to bridge. URL and Auth are required.
 type Config struct {
 	// URL is the server's MCP endpoint.
@@ -41,6 +52,15 @@ type Config struct {
 
 	// HTTP sends requests. If nil, http.DefaultTransport is used. Its redirect policy is replaced.
 	HTTP *http.Client
+
+	// Transport is how the server is spoken to. If "", it is found out.
+	Transport Transport
+
+	// KnownSSE says that the server was last found to speak HTTP+SSE of MCP 2024-11-05, which is then tried first.
+	KnownSSE bool
+
+	// LearnedSSE, if not nil, is told when the server is found to speak another transport than KnownSSE says.
+	LearnedSSE func(sse bool)
 
 	// Version is told to clients that are answered in the server's place.
 	Version string
@@ -225,6 +245,7 @@ func (p *pump) drain(ctx context.Context) {
 func (p *pump) close(hurry <-chan struct{}) {
 	link := p.session.link()
 	p.end()
+	defer p.up.wire.Close()
 	if link.sessionID == "" {
 		return
 	}

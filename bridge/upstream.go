@@ -3,6 +3,7 @@ package bridge
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"drawbridge/bridge/bulk"
+	"drawbridge/bridge/httpsse"
 )
 
 const (
@@ -22,18 +24,21 @@ const (
 
 // upstream sends requests to the MCP endpoint with their credentials.
 type upstream struct {
-	url    string
-	host   string
-	client *http.Client
-	auth   Authorizer
-	log    *slog.Logger
+	url  string
+	host string
+	wire *httpsse.Client // either transport
+	auth Authorizer
+	log  *slog.Logger
 }
 
 func newUpstream(cfg Config) upstream {
 	u, _ := url.Parse(cfg.URL) // withDefaults checked it
 	client := *cfg.HTTP
 	client.CheckRedirect = sameOrigin
-	return upstream{url: cfg.URL, host: u.Host, client: &client, auth: cfg.Auth, log: cfg.Log}
+	wire := httpsse.New(httpsse.Config{
+		Do: client.Do, Mode: cfg.Transport, Known: cfg.KnownSSE, Learned: cfg.LearnedSSE, MaxMessage: cfg.MaxMessage, Log: cfg.Log,
+	})
+	return upstream{url: cfg.URL, host: u.Host, wire: wire, auth: cfg.Auth, log: cfg.Log}
 }
 
 // sameOrigin follows redirects that keep method and origin (many servers send /mcp to /mcp/ with a 307). Others end
@@ -134,16 +139,23 @@ func (u *upstream) try(ctx context.Context, x exchange) (*http.Response, error) 
 		x.sent()
 	}
 	start := time.Now()
-	resp, err := u.client.Do(req)
+	resp, err := u.wire.Do(req)
 	if err != nil {
 		cancel()
-		return nil, networkFault(u.host, err)
+		return nil, u.fault(err)
 	}
 	if u.log.Enabled(ctx, slog.LevelDebug) { // what is not logged need not be prepared for every call
 		u.log.Debug("answered", "method", x.method, "operation", x.attempt.Operation, "status", resp.StatusCode, "after", time.Since(start))
 	}
 	resp.Body = &cancelBody{resp.Body, cancel}
 	return resp, nil
+}
+
+func (u *upstream) fault(err error) error {
+	if errors.Is(err, httpsse.ErrSessionOver) {
+		return sessionLost{err}
+	}
+	return networkFault(u.host, err)
 }
 
 type backgroundKey struct{}
