@@ -1,4 +1,5 @@
-// Package bridge carries MCP messages between a stdio client and a Streamable HTTP server.
+// Package bridge carries MCP messages between a stdio client and a server of Streamable HTTP or, through package
+// httpsse, of HTTP+SSE.
 //
 //	stdin ──▶ stdio.Reader ──▶ dispatch ──┬─▶ answered here: ping, server/discover, stand-ins while a human signs in
 //	                                      └─▶ relay ──▶ upstream.send ──▶ POST ──▶ server

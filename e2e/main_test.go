@@ -64,7 +64,7 @@ func missing() error {
 			errs = append(errs, fmt.Errorf("program %s is missing: run .ci/setup", name))
 		}
 	}
-	for _, name := range []string{"oidc-provider", "playwright-core"} {
+	for _, name := range []string{"oidc-provider", "playwright-core", "@modelcontextprotocol/server-everything"} {
 		if _, err := os.Stat(filepath.Join("npm", "node_modules", name, "package.json")); err != nil {
 			errs = append(errs, fmt.Errorf("npm package %s is missing: run .ci/setup", name))
 		}

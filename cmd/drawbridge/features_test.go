@@ -59,6 +59,8 @@ func TestFeatures(t *testing.T) {
 		"stateless":      {demo.ServerConfig{Stateless: true}, false},
 		"stateless JSON": {demo.ServerConfig{Stateless: true, JSONResponses: true}, false},
 		"open":           {demo.ServerConfig{Open: true}, true},
+		"HTTP+SSE":       {demo.ServerConfig{HTTPSSE: true}, true},
+		"HTTP+SSE, open": {demo.ServerConfig{HTTPSSE: true, Open: true}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t, demo.Config{Server: test.server})

@@ -143,6 +143,7 @@ func startWorld(ts *testscript.TestScript, neg bool, args []string) {
 	flags.SetOutput(io.Discard)
 	flags.DurationVar(&cfg.TokenLifetime, "lifetime", 0, "of access tokens")
 	flags.BoolVar(&cfg.Server.Open, "open", false, "no sign-in")
+	flags.BoolVar(&cfg.Server.HTTPSSE, "httpsse", false, "the transport of MCP 2024-11-05")
 	key := flags.String("key", "", "header that carries an API key, which is put into $KEY")
 	registration := flags.Bool("registration", true, "dynamic client registration")
 	revocation := flags.Bool("revocation", true, "revocation of tokens")

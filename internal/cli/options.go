@@ -29,6 +29,7 @@ type options struct {
 	header        headerOptions
 	network       networkOptions
 	allowHTTP     bool
+	transport     string
 	startupBudget time.Duration
 
 	tokenStore, tokenStoreDir, tokenStoreKeyFile, tokenStoreKeyCommand string
@@ -61,6 +62,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	o.header.register(f)
 	o.network.register(f)
 	f.BoolVar(&o.allowHTTP, "allow-http", false, "accept an MCP server URL with plain http beyond this machine")
+	registerTransport(f, &o.transport)
 	f.DurationVar(&o.startupBudget, "startup-budget", bridge.DefaultStartupBudget, "how long the client's handshake and lists wait for the server before they are answered in its place")
 	f.StringVar(&o.tokenStore, "token-store", "", "where tokens live: keychain, kernel, file or memory (default: DRAWBRIDGE_TOKEN_STORE, else keychain)")
 	f.StringVar(&o.tokenStoreDir, "token-store-dir", "", "directory of the file store (default: DRAWBRIDGE_TOKEN_STORE_DIR, else in your configuration directory)")

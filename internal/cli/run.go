@@ -30,11 +30,15 @@ func runBridge(ctx context.Context, env Env, o *options, url string) error {
 	if o.startupBudget <= 0 {
 		return usageError{hinted{errors.New("--startup-budget: the time must be positive"), "write it as --startup-budget 2500ms"}}
 	}
+	cfg := bridge.Config{URL: url, Version: version(), StartupBudget: o.startupBudget}
+	dir := memoryDir(env, url, o.profile)
+	if err := o.setTransport(&cfg, dir); err != nil {
+		return err
+	}
 	c, err := connectForBridge(env, o, url)
 	if errors.As(err, new(usageError)) {
 		return err
 	}
-	cfg := bridge.Config{URL: url, Version: version(), StartupBudget: o.startupBudget}
 	if err != nil {
 		report(env.Stderr, err)
 		cfg.Auth, cfg.Log = refusing{err}, slog.New(slog.DiscardHandler)
@@ -43,7 +47,7 @@ func runBridge(ctx context.Context, env Env, o *options, url string) error {
 	defer c.end()
 	cfg.Auth, cfg.HTTP, cfg.Log = c.authorizer(), c.http, c.log
 	cfg.OnInputEnd = c.session.EndSignIn // another process can have the port at once, however long answers take
-	if dir := memoryDir(env, url, o.profile); dir != "" {
+	if dir != "" {
 		cfg.Memory = memory{dir, c.owner, c.log}
 	}
 	if c.headers.command == nil { // else it is not known yet whether there is anybody to sign in

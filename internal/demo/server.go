@@ -40,6 +40,8 @@ type ServerConfig struct {
 	APIKeyHeader string
 	// JSONResponses answers requests with application/json instead of an SSE stream.
 	JSONResponses bool
+	// HTTPSSE serves with the transport of MCP 2024-11-05 instead of Streamable HTTP.
+	HTTPSSE bool
 	// Stateless serves without sessions, which the 2026-07-28 revision needs.
 	Stateless bool
 	// EventStore keeps SSE events so that a broken stream can be resumed.
@@ -142,7 +144,11 @@ func (s *Server) handler() http.Handler {
 	if s.cfg.EventStore {
 		options.EventStore = mcp.NewMemoryEventStore(nil)
 	}
-	serve := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s.mcp }, options)
+	mine := func(*http.Request) *mcp.Server { return s.mcp }
+	var serve http.Handler = mcp.NewStreamableHTTPHandler(mine, options)
+	if s.cfg.HTTPSSE {
+		serve = mcp.NewSSEHandler(mine, nil)
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/broken/", http.StripPrefix("/broken", Broken()))
 	mux.HandleFunc("GET "+wellKnownResource, s.resourceMetadata)
