@@ -18,9 +18,13 @@ func registerTransport(f *pflag.FlagSet, transport *string) {
 
 // setTransport tells the bridge how to speak to the server: as the flag says, and as was found out the last time.
 func (o *options) setTransport(cfg *bridge.Config, dir string) error {
-	switch t := bridge.Transport(o.transport); t {
-	case bridge.AnyTransport, bridge.StreamableHTTP, bridge.HTTPWithSSE:
-		cfg.Transport = t
+	switch o.transport {
+	case "auto", "http-first", "sse-first": // the latter are mcp-remote's; what was found out is tried first anyway
+		cfg.Transport = bridge.AnyTransport
+	case "http", "http-only":
+		cfg.Transport = bridge.StreamableHTTP
+	case "sse", "sse-only":
+		cfg.Transport = bridge.HTTPWithSSE
 	default:
 		return usageError{hinted{fmt.Errorf("--transport %q is unknown", o.transport), "the transports are auto, http and sse"}}
 	}
