@@ -32,6 +32,7 @@ var layers = map[string][]string{
 	"tokenstore":            {"internal/secret"},
 	"internal/clientconfig": {},
 	"internal/demo":         {"internal/markup", "internal/secret"},
+	"internal/bench":        {"bridge", "bridge/envelope", "internal/demo"},
 	"internal/markup":       {},
 	"internal/secret":       {},
 	"e2e":                   {},
@@ -47,7 +48,7 @@ const typedSDK = "github.com/modelcontextprotocol/go-sdk/mcp"
 var mayUseTypedSDK = []string{"internal/demo", "internal/cli"}
 
 // wiring are the layers that may touch the process: its streams, arguments, environment and end.
-var wiring = []string{"cmd/drawbridge", "cmd/drawbridge-guard", "internal/cli"}
+var wiring = []string{"cmd/drawbridge", "cmd/drawbridge-guard", "internal/bench", "internal/cli"}
 
 // process is what only wiring may use. Directories that derive from variables count as environment.
 var process = map[string][]string{
