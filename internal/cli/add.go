@@ -70,7 +70,7 @@ type fileResult struct {
 	Client  string `json:"client"`
 	Scope   string `json:"scope"`
 	File    string `json:"file"`
-	State   string `json:"state"` // added, removed, unchanged, declined, planned or failed
+	State   string `json:"state"` // added, replaced, removed, unchanged, declined, planned or failed
 	Backup  string `json:"backup,omitempty"`
 	Problem string `json:"problem,omitempty"`
 }
@@ -129,7 +129,7 @@ func (a *addition) run(ctx context.Context) (err error) {
 	if a.choice.dryRun {
 		return a.finish(nil)
 	}
-	if plans, err = a.agreed(plans); err != nil {
+	if plans, err = a.agreed(ctx, plans); err != nil {
 		return err
 	}
 	if len(plans) > 0 || a.has("unchanged") {
@@ -177,6 +177,7 @@ func (a *addition) printEntries() error {
 type plan struct {
 	place
 	change clientconfig.Change
+	state  string // when it is made
 }
 
 // plan works out every change and shows it. What cannot be changed is reported, and does not keep the others.
@@ -189,32 +190,50 @@ func (a *addition) plan() (plans []plan, err error) {
 		return nil, hinted{fmt.Errorf("no MCP client with the scope %q was found on this machine", a.choice.scope),
 			"name one with --client (" + strings.Join(clientIDs(), ", ") + "), or see what to write with --print"}
 	}
-	for _, p := range places {
-		entry, err := a.entry(p.scope)
-		if err != nil {
-			return nil, err
-		}
-		path, _ := p.client.Path(a.machine, p.scope) // it has the scope
-		change, err := p.client.Add(a.machine, p.scope, entry)
+	for _, at := range places {
+		path, _ := at.client.Path(a.machine, at.scope) // it has the scope
+		p, err := a.planOne(at)
 		switch {
 		case errors.Is(err, clientconfig.ErrUnchanged):
-			a.note(resultOf(p, path, "unchanged"))
+			a.note(resultOf(at, path, "unchanged"))
 		case err != nil && len(places) == 1:
-			return nil, a.explain(p, err)
+			return nil, a.explain(at, err)
 		case err != nil:
-			report(a.env.Stderr, a.explain(p, err))
-			r := resultOf(p, path, "failed")
+			report(a.env.Stderr, a.explain(at, err))
+			r := resultOf(at, path, "failed")
 			r.Problem = err.Error()
 			a.note(r)
 		default:
-			a.show(change)
-			plans = append(plans, plan{p, change})
+			a.show(p.change)
+			plans = append(plans, p)
 			if a.choice.dryRun {
-				a.note(resultOf(p, path, "planned"))
+				a.note(resultOf(at, path, "planned"))
 			}
 		}
 	}
 	return plans, nil
+}
+
+// planOne works out the change of one file. An entry that starts drawbridge for this server already is replaced.
+func (a *addition) planOne(at place) (plan, error) {
+	entry, err := a.entry(at.scope)
+	if err != nil {
+		return plan{}, err
+	}
+	change, err := at.client.Add(a.machine, at.scope, entry)
+	if !errors.Is(err, clientconfig.ErrTaken) {
+		return plan{at, change, "added"}, err
+	}
+	entries, readErr := at.client.Entries(a.machine, at.scope)
+	same := func(e clientconfig.Entry) bool {
+		line, err := parseClientLine(e.Args)
+		return e.Name == entry.Name && isOurs(a.env, e) && err == nil && sameServer(line.url, a.line.url)
+	}
+	if readErr != nil || !slices.ContainsFunc(entries, same) {
+		return plan{}, err
+	}
+	change, err = at.client.Replace(a.machine, at.scope, entry)
+	return plan{at, change, "replaced"}, err
 }
 
 // explain says what can be done about a file that cannot be changed.
@@ -242,11 +261,11 @@ func (a *addition) show(c clientconfig.Change) {
 }
 
 // agreed asks about each change.
-func (a *addition) agreed(plans []plan) (agreed []plan, err error) {
+func (a *addition) agreed(ctx context.Context, plans []plan) (agreed []plan, err error) {
 	for _, p := range plans {
 		ok := a.choice.yes
 		if !ok {
-			if ok, err = a.ask.agrees(fmt.Sprintf("Change %s of %s?", p.change.Path, p)); err != nil {
+			if ok, err = a.ask.agrees(ctx, fmt.Sprintf("Change %s of %s?", p.change.Path, p)); err != nil {
 				return nil, err
 			}
 		}
@@ -309,7 +328,7 @@ func (a *addition) signIn(ctx context.Context) error {
 func (a *addition) write(plans []plan) error {
 	var errs []error
 	for _, p := range plans {
-		r := resultOf(p.place, p.change.Path, "added")
+		r := resultOf(p.place, p.change.Path, p.state)
 		backup, err := p.change.Apply(backupsOf(a.machine))
 		r.Backup = backup
 		if err != nil {
@@ -342,8 +361,9 @@ func (a *addition) tell() {
 	for _, r := range a.result.Clients {
 		client, _ := clientconfig.ClientByID(r.Client)
 		switch r.State {
-		case "added":
-			fmt.Fprintf(a.env.Stdout, "added %s to %s (%s): %s\n", a.name, client.Name, r.Scope, r.File)
+		case "added", "replaced":
+			word := map[string]string{"added": "added %s to", "replaced": "replaced %s in"}[r.State]
+			fmt.Fprintf(a.env.Stdout, word+" %s (%s): %s\n", a.name, client.Name, r.Scope, r.File)
 			if r.Backup != "" {
 				fmt.Fprintf(a.env.Stdout, "  the file as it was: %s\n", r.Backup)
 			}

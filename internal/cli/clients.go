@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -134,16 +135,31 @@ type person struct {
 	out io.Writer
 }
 
-// agrees asks for a yes. Nobody there is an error, not a no.
-func (p person) agrees(question string) (bool, error) {
+// agrees asks for a yes. Nobody there is an error, not a no. An interrupt ends the wait; the reading goes on until the
+// process ends.
+func (p person) agrees(ctx context.Context, question string) (bool, error) {
 	fmt.Fprintf(p.out, "%s [y/N] ", question)
-	answer, err := p.in.ReadString('\n')
-	if err != nil && answer == "" {
-		fmt.Fprintln(p.out)
-		return false, usageError{hinted{errors.New("nobody answered, and nothing was changed"), "--yes agrees beforehand, --dry-run only shows the change"}}
+	type line struct {
+		text string
+		err  error
 	}
-	answer = strings.ToLower(strings.TrimSpace(answer))
-	return answer == "y" || answer == "yes", nil
+	lines := make(chan line, 1)
+	go func() {
+		text, err := p.in.ReadString('\n')
+		lines <- line{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(p.out)
+		return false, ctx.Err()
+	case answer := <-lines:
+		if answer.err != nil && answer.text == "" {
+			fmt.Fprintln(p.out)
+			return false, usageError{hinted{errors.New("nobody answered, and nothing was changed"), "--yes agrees beforehand, --dry-run only shows the change"}}
+		}
+		word := strings.ToLower(strings.TrimSpace(answer.text))
+		return word == "y" || word == "yes", nil
+	}
 }
 
 // difference shows a change as a unified diff. The lines around it, or all of it where a file is one line, belong to others:

@@ -56,12 +56,27 @@ func list(env Env, choice clientChoice) error {
 		_, err := fmt.Fprintln(env.Stdout, "no MCP client starts drawbridge; add one with: drawbridge add URL")
 		return err
 	}
+	return printListed(env, rows)
+}
+
+// printListed prints a table, and below it what is wrong, which is longer than a line.
+func printListed(env Env, rows []listed) error {
 	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "CLIENT\tSCOPE\tNAME\tSERVER\tSTATE")
+	var problems []string
 	for _, r := range rows {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.Client, r.Scope, orDash(r.Name, "-"), orDash(r.Server, "-"), orDash(r.Problem, "ok"))
+		state := "ok"
+		if r.Problem != "" {
+			state = "broken"
+			problems = append(problems, fmt.Sprintf("%s in %s: %s", orDash(r.Name, "file"), r.place, r.Problem))
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.Client, r.Scope, orDash(r.Name, "-"), orDash(r.Server, "-"), state)
 	}
-	return w.Flush()
+	err := w.Flush()
+	for _, p := range problems {
+		fmt.Fprintln(env.Stdout, "\n"+p)
+	}
+	return err
 }
 
 // entriesOf reads the configurations that are meant. A file that cannot be read is a row with a problem.
@@ -71,7 +86,7 @@ func entriesOf(env Env, m clientconfig.Machine, choice clientChoice) ([]listed, 
 		return nil, err
 	}
 	rows := []listed{}
-	read := map[string]bool{}
+	read, broken := map[string]bool{}, map[string]bool{}
 	for _, p := range places {
 		path, _ := p.client.Path(m, p.scope) // it has the scope
 		if p.scope != clientconfig.Local && read[path] {
@@ -80,7 +95,8 @@ func entriesOf(env Env, m clientconfig.Machine, choice clientChoice) ([]listed, 
 		read[path] = true
 		row := listed{Client: p.client.ID, Scope: string(p.scope), File: path, place: p}
 		entries, err := p.client.Entries(m, p.scope)
-		if err != nil {
+		if err != nil && !broken[path] {
+			broken[path] = true // once for all scopes in it
 			row.Problem = strings.Map(visible, err.Error())
 			rows = append(rows, row)
 		}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -28,7 +29,7 @@ drawbridge logout ends that.`,
 			}
 			return nil
 		},
-		RunE:              func(_ *cobra.Command, args []string) error { return r.run(args[0]) },
+		RunE:              func(cmd *cobra.Command, args []string) error { return r.run(cmd.Context(), args[0]) },
 		ValidArgsFunction: r.complete,
 	}
 	r.choice.register(cmd, "")
@@ -44,14 +45,14 @@ type removal struct {
 	results []fileResult
 }
 
-func (r *removal) run(what string) error {
+func (r *removal) run(ctx context.Context, what string) error {
 	rows, err := r.find(what)
 	if err != nil {
 		return err
 	}
 	ask := person{bufio.NewReader(r.env.Stdin), r.env.Stderr}
 	for _, row := range rows {
-		if err := r.remove(row, ask); err != nil {
+		if err := r.remove(ctx, row, ask); err != nil {
 			return fmt.Errorf("remove %q from %s: %w", row.Name, row.place, err)
 		}
 	}
@@ -90,7 +91,7 @@ func sameServer(a, b string) bool {
 	return errA == nil && errB == nil && canonicalA == canonicalB
 }
 
-func (r *removal) remove(row listed, ask person) error {
+func (r *removal) remove(ctx context.Context, row listed, ask person) error {
 	change, err := row.place.client.Remove(r.machine, row.place.scope, row.entry, backupsOf(r.machine))
 	if err != nil {
 		return err
@@ -100,7 +101,7 @@ func (r *removal) remove(row listed, ask person) error {
 	}
 	result := resultOf(row.place, change.Path, "planned")
 	if !r.choice.dryRun {
-		if result.State, result.Backup, err = r.apply(change, row, ask); err != nil {
+		if result.State, result.Backup, err = r.apply(ctx, change, row, ask); err != nil {
 			return err
 		}
 	}
@@ -109,10 +110,10 @@ func (r *removal) remove(row listed, ask person) error {
 }
 
 // apply makes the change if the person agrees, and says so.
-func (r *removal) apply(change clientconfig.Change, row listed, ask person) (state, backup string, err error) {
+func (r *removal) apply(ctx context.Context, change clientconfig.Change, row listed, ask person) (state, backup string, err error) {
 	ok := r.choice.yes
 	if !ok {
-		if ok, err = ask.agrees(fmt.Sprintf("Change %s of %s?", change.Path, row.place)); err != nil || !ok {
+		if ok, err = ask.agrees(ctx, fmt.Sprintf("Change %s of %s?", change.Path, row.place)); err != nil || !ok {
 			return "declined", "", err
 		}
 	}

@@ -48,6 +48,23 @@ func (c Client) Add(m Machine, s Scope, e Entry) (Change, error) {
 	return Change{Client: c, Scope: s, Path: path, Entry: e, Before: f.before(text), After: after, file: f}, inFile(path, err)
 }
 
+// Replace works out how an entry takes the place of another one of its name.
+func (c Client) Replace(m Machine, s Scope, e Entry) (Change, error) {
+	path, f, text, err := c.read(m, s)
+	if err != nil {
+		return Change{}, err
+	}
+	change := Change{Client: c, Scope: s, Path: path, Entry: e, Before: f.before(text), file: f}
+	variants, err := c.format.remove(text, m, s, e.Name)
+	if err == nil {
+		change.After, err = c.format.add(variants[0], m, s, e)
+	}
+	if err == nil {
+		err = f.writable()
+	}
+	return change, inFile(path, err)
+}
+
 // before is what a difference is shown against.
 func (f *file) before(text []byte) []byte {
 	if !f.exists {

@@ -103,6 +103,30 @@ func TestRemoveInOtherOrder(t *testing.T) {
 	d.wants("{\n  \"a\": 1\n}\n")
 }
 
+// TestReplace: the new entry has the old one's name, and taking it out gives what was there before both.
+func TestReplace(t *testing.T) {
+	for client, text := range map[string]string{"cursor": "{\n  // mine\n}\n", "codex": "a = 1 # mine\n"} {
+		d := newDesk(t, client)
+		put(t, d.path, text)
+		d.add(example)
+		other := example
+		other.Args = []string{"https://mcp.example.com/mcp", "--profile", "admin"}
+		change, err := d.client.Replace(d.machine, User, other)
+		if err == nil {
+			_, err = change.Apply(d.backups)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries, err := d.client.Entries(d.machine, User)
+		if diff := cmp.Diff([]Entry{other}, entries); diff != "" || err != nil {
+			t.Errorf("%s: %v\n%s", client, err, diff)
+		}
+		d.remove(other)
+		d.wants(text)
+	}
+}
+
 // TestNewFile: a file that was not there is private, and goes with its only entry.
 func TestNewFile(t *testing.T) {
 	for _, c := range Clients() {
@@ -125,32 +149,6 @@ func TestNewFile(t *testing.T) {
 				t.Error("the file is still there")
 			}
 		})
-	}
-}
-
-// TestLink: a link to a file kept elsewhere stays one, and so do the file's permissions.
-func TestLink(t *testing.T) {
-	d := newDesk(t, "zed")
-	target := filepath.Join(d.machine.Home, "dotfiles", "zed.json")
-	put(t, target, "{}\n")
-	if err := errors.Join(os.Chmod(target, 0o640), os.MkdirAll(filepath.Dir(d.path), 0o700), os.Symlink(target, d.path)); err != nil {
-		t.Fatal(err)
-	}
-	d.add(example)
-	if to, err := os.Readlink(d.path); err != nil || to != target {
-		t.Errorf("the link leads to %q, %v", to, err)
-	}
-	info, err := os.Stat(target)
-	if err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o640 {
-		t.Errorf("the file has the mode %o, %v", info.Mode().Perm(), err)
-	}
-	d.remove(example)
-	d.wants("{}\n")
-	if err := os.Remove(target); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := d.client.Add(d.machine, User, example); err == nil || !strings.Contains(err.Error(), "the link leads to a file that does not exist") {
-		t.Errorf("add through a link to nothing: %v", err)
 	}
 }
 
