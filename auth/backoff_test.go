@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,4 +205,50 @@ func TestBackoffLooksAtTheStore(t *testing.T) {
 			t.Errorf("with another process's token: %q, %v, asked %d times", got, err, len(down.asked))
 		}
 	})
+}
+
+// TestCodeOutlivesPassingFaults: a token endpoint that is away for a moment costs no sign-in of a human who was done.
+func TestCodeOutlivesPassingFaults(t *testing.T) {
+	for name, fault := range map[string]http.HandlerFunc{
+		"502":                     answerStatus(502, "<html>"),
+		"429":                     answerStatus(429, ""),
+		"temporarily_unavailable": answerStatus(400, `{"error":"temporarily_unavailable"}`),
+		"cut off":                 func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			st := newStage(t)
+			var asked atomic.Int32
+			st.IdP.SetIntercept(func(w http.ResponseWriter, r *http.Request) bool {
+				if r.URL.Path != "/token" || asked.Add(1) > 1 {
+					return false
+				}
+				fault(w, r)
+				return true
+			})
+			st.mustCall(st.session())
+			st.wantTally(tally{Tabs: 1, SignIns: 1, Registrations: 1})
+		})
+	}
+}
+
+// TestCodeIsNotSentForEver, and a refusal that says so is believed at once.
+func TestCodeIsNotSentForEver(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer http.HandlerFunc
+		asked  int32
+	}{
+		"away":    {answerStatus(503, ""), exchangeTries},
+		"refused": {answerStatus(400, `{"error":"invalid_grant"}`), 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			st := newStage(t)
+			var asked atomic.Int32
+			atIdP("/token", func(w http.ResponseWriter, r *http.Request) { asked.Add(1); c.answer(w, r) })(st)
+			if _, err := st.call(st.session()); err == nil || asked.Load() != c.asked {
+				t.Errorf("the code was sent %d times, want %d (%v)", asked.Load(), c.asked, err)
+			}
+		})
+	}
 }

@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
+	"time"
 
 	"drawbridge/internal/secret"
 	"drawbridge/tokenstore"
@@ -41,19 +43,49 @@ func (s *Session) complete(p *signIn, r response) (tokenstore.Credential, error)
 	return c, nil
 }
 
-// exchange redeems the code (RFC 6749 section 4.1.3, RFC 7636 section 4.5), once.
+// exchangeTries is how often a code is sent to an endpoint whose faults may pass. The human has done their part; a server
+// that did redeem the code and whose answer was lost refuses it then (RFC 6749 section 4.1.2), which loses nothing more.
+const exchangeTries = 2
+
+// exchange redeems the code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
 func (s *Session) exchange(ctx context.Context, p *signIn, code secret.Text) (tokens, error) {
 	form := tokenParams(p.target.resource, p.idp)
 	form.Set("grant_type", "authorization_code")
 	form.Set("code", code.Reveal())
 	form.Set("redirect_uri", p.redirectURI)
 	form.Set("code_verifier", p.verifier.Reveal())
-	t, err := s.fetch.redeem(ctx, p.target.as.TokenEndpoint, p.client, form, s.cfg.Issuer != "")
+	t, err := s.redeemPatiently(ctx, p, form)
 	var refusal *OAuthError
 	if errors.As(err, &refusal) && refusal.Code == "invalid_client" {
 		s.forgetRegistration(ctx, p.target.as.Issuer, p.client)
 	}
 	return t, err
+}
+
+// redeemPatiently sends form again after faults that may pass, in the pauses of a failing token endpoint.
+func (s *Session) redeemPatiently(ctx context.Context, p *signIn, form url.Values) (tokens, error) {
+	var b backoff
+	for {
+		t, err := s.fetch.redeem(ctx, p.target.as.TokenEndpoint, p.client, form, s.cfg.Issuer != "")
+		if err == nil || !passes(err) {
+			return t, err
+		}
+		if b = b.after(err, s.now()); b.failures == exchangeTries {
+			return t, err
+		}
+		s.log.Info("the code could not be redeemed; trying again", "cause", err)
+		select {
+		case <-time.After(min(b.left(s.now()), patience)):
+		case <-ctx.Done():
+			return t, err
+		}
+	}
+}
+
+// passes reports whether the same request may succeed later.
+func passes(err error) bool {
+	var refusal *OAuthError
+	return errors.As(err, new(passing)) || errors.As(err, &refusal) && refusal.temporary()
 }
 
 func (s *Session) credentialFor(p *signIn, t tokens) tokenstore.Credential {

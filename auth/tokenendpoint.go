@@ -127,6 +127,8 @@ func parseTokens(a answer) (tokens, error) {
 	case a.status == http.StatusBadRequest && len(bytes.TrimSpace(a.body)) == 0:
 		// Glewlwyd 2.7 refuses so, without the JSON of section 5.2. No proxy in the way says 400 and nothing else.
 		return tokens{}, &OAuthError{Status: a.status}
+	case a.status >= 500 || a.status == http.StatusTooManyRequests:
+		return tokens{}, passing{fmt.Errorf("status %d", a.status)}
 	case a.status != http.StatusOK:
 		return tokens{}, fmt.Errorf("status %d", a.status)
 	case a.isHTML():
