@@ -134,3 +134,35 @@ func TestCloseIsBounded(t *testing.T) {
 		time.Sleep(renewLimit) // of the bubble's clock: the renewal gives up
 	})
 }
+
+// TestDrainingProcessLeavesItsSignIn: a process whose input has ended leaves the sign-in to another one, which the human
+// finishes in the same tab; those whose answers are still due learn of its address until the process closes.
+func TestDrainingProcessLeavesItsSignIn(t *testing.T) {
+	st := newStage(t)
+	leader := st.desk()
+	first := leader.ask()
+	tab := <-leader.tabs
+	follower := st.desk()
+	follower.ask()
+	leader.EndSignIn()
+	st.until("another process has the port", func() bool { return strings.Contains(st.said.String(), "going on with it") })
+	if still, ok := leader.Pending(); !ok || still.URL != first.URL {
+		t.Error("the process that drains does not know of the sign-in any more")
+	}
+	select {
+	case <-first.Done:
+		t.Error("the sign-in has ended for those whose answers are due")
+	default:
+	}
+	late := st.desk()
+	late.EndSignIn()
+	if late.ask().URL != first.URL {
+		t.Error("a request that comes while the process drains gets another address")
+	}
+	st.finish(tab)
+	<-follower.doneOrGone()
+	st.mustCall(follower.Session)
+	leader.Close()
+	<-first.Done
+	st.wantTally(tally{Tabs: 1, SignIns: 1, Registrations: 1})
+}
