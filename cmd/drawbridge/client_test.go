@@ -85,7 +85,13 @@ func (p *place) start(args ...string) *wire {
 	if len(args) == 0 {
 		args = []string{p.world.URL()}
 	}
-	w := &wire{p: p, cmd: p.command(args...), lines: make(chan string, 1000), ended: make(chan struct{})}
+	return p.startAs(p.command(args...), args...)
+}
+
+// startAs starts a bridge in a way of the test's own.
+func (p *place) startAs(cmd *exec.Cmd, args ...string) *wire {
+	p.t.Helper()
+	w := &wire{p: p, cmd: cmd, lines: make(chan string, 1000), ended: make(chan struct{})}
 	said := p.hear("standard output of drawbridge " + strings.Join(args, " "))
 	var err1, err2 error
 	w.stdin, err1 = w.cmd.StdinPipe()

@@ -50,6 +50,7 @@ func runBridge(ctx context.Context, env Env, o *options, url string) error {
 	if dir != "" {
 		cfg.Memory = memory{dir, c.owner, c.log}
 	}
+	go c.leaveWithParent(ctx)
 	if c.headers.command == nil { // else it is not known yet whether there is anybody to sign in
 		go c.session.Warm(ctx)
 	}
@@ -60,6 +61,17 @@ func runBridge(ctx context.Context, env Env, o *options, url string) error {
 	err = bridge.Run(ctx, cfg, client.in, client.out)
 	c.settle(ctx)
 	return err
+}
+
+// leaveWithParent gives up a sign-in when the client is gone whose input we read, though somebody else holds it open: the
+// client's other children may have inherited it.
+func (c *connection) leaveWithParent(ctx context.Context) {
+	select {
+	case <-parentExit():
+		c.log.Info("the process that started this one has ended; waiting for no human any more")
+		c.session.EndSignIn()
+	case <-ctx.Done():
+	}
 }
 
 // settleLimit is how long a bridge whose input has ended waits for tokens on their way. A signal shortens it.
