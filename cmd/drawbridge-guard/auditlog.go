@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"os"
 
@@ -32,25 +30,9 @@ func writeTo(log *audit.Log) func(context.Context, guard.Event) error {
 }
 
 func entryOf(ctx context.Context, e guard.Event) audit.Entry {
-	out := audit.Entry{
-		Time: e.Time.UTC(), Event: audit.EventDecision, HTTPMethod: e.HTTPMethod, Remote: e.RemoteAddr, Session: short(e.SessionID),
-		Method: e.Call.Method, Target: e.Call.Type, Name: e.Call.Name, ID: e.Call.ID,
-		Decision: string(e.Verdict), Reason: e.Reason, Rule: e.Rule, Status: e.Status, Took: e.Took, Trace: traceOf(ctx, e),
-	}
-	if id := e.Identity; id != nil {
-		out.Issuer, out.Subject, out.Email, out.Username, out.Groups = id.Issuer, id.Subject, id.Email, id.Username, id.Groups
-		out.Client, out.Token, out.Via, out.Deprecated = id.ClientID, id.TokenHash, string(id.Via), id.Deprecated
-	}
-	return out
-}
-
-// short stands for a session: the same line by line, and of no use to anybody.
-func short(session string) string {
-	if session == "" {
-		return ""
-	}
-	sum := sha256.Sum256([]byte(session))
-	return hex.EncodeToString(sum[:8])
+	entry := audit.Decision(e)
+	entry.Trace = traceOf(ctx, e)
+	return entry
 }
 
 // traceOf returns the trace that the decision belongs to: ours, or the one that the request says it is part of.

@@ -53,7 +53,7 @@ leaves nothing behind.`,
 func serveDemo(ctx context.Context, env Env) error {
 	world, err := demo.Start(ctx, demo.Config{
 		TokenLifetime: serveLifetime,
-		Server:        demo.ServerConfig{Addr: freeOr(demoServerAddr)}, IdP: demo.IdPConfig{Addr: freeOr(demoIdPAddr)},
+		Server:        demo.ServerConfig{Addr: freeOr(demoServerAddr), Guard: (&demoGuard{show: env.Stdout}).stand}, IdP: demo.IdPConfig{Addr: freeOr(demoIdPAddr)},
 	})
 	if err != nil {
 		return err
@@ -72,6 +72,7 @@ Your MCP clients:
 Other clients with a JSON configuration:
   {"mcpServers": {"drawbridge-demo": {"command": %q, "args": [%q]}}}
 
+Each decision of the guard in front of the server is shown as a line of its audit.
 Sign in as %s with the password %s, or as %s with %s. Access tokens live %s.
 Interrupt (Ctrl-C) to stop.
 `, world.Issuer(), world.URL(), shellQuote(self), world.URL(), self, world.URL(),
@@ -140,7 +141,8 @@ func newStage(ctx context.Context, env Env, auto bool) (*stage, error) {
 		return nil, err
 	}
 	s := &stage{env: env, auto: auto, self: self, dir: dir}
-	if s.world, err = demo.Start(ctx, demo.Config{TokenLifetime: demoLifetime}); err == nil {
+	world := demo.Config{TokenLifetime: demoLifetime, Server: demo.ServerConfig{Guard: s.guard.stand}}
+	if s.world, err = demo.Start(ctx, world); err == nil {
 		s.store, s.storeFlags, err = demoStore(ctx, env, dir)
 	}
 	if err != nil {

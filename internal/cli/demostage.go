@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
@@ -15,6 +16,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"drawbridge/internal/demo"
+	"drawbridge/internal/secret"
 	"drawbridge/tokenstore"
 )
 
@@ -25,6 +27,7 @@ type stage struct {
 	self       string // this program
 	dir        string // scratch directory
 	world      *demo.World
+	guard      demoGuard
 	store      tokenstore.Store
 	storeFlags []string
 	step       int
@@ -67,7 +70,7 @@ func (s *stage) forget() error {
 func (s *stage) play(ctx context.Context) error {
 	s.say("An engineer, an identity provider and an MCP server that only lets her in with a token of it.")
 	s.say("   identity provider  %s", s.world.Issuer())
-	s.say("   MCP server         %s", s.world.URL())
+	s.say("   MCP server         %s, behind the guard", s.world.URL())
 	s.say("   tokens are kept in %s", s.store.Location())
 	for _, scene := range []func(context.Context) error{s.firstStart, s.secondStart} {
 		if err := scene(ctx); err != nil {
@@ -140,6 +143,10 @@ func (s *stage) refresh(ctx context.Context, client *demoClient) error {
 }
 
 func (s *stage) deactivate(ctx context.Context, client *demoClient) error {
+	copied, err := s.credential(ctx)
+	if err != nil {
+		return fmt.Errorf("read the token store: %w", err)
+	}
 	s.world.IdP.Deactivate(demo.Ada().Name)
 	s.scene("Friday evening: IT deactivates Ada's account at the identity provider. Nothing is changed on her laptop.")
 	if err := pause(ctx, demoLifetime+200*time.Millisecond); err != nil {
@@ -154,16 +161,55 @@ func (s *stage) deactivate(ctx context.Context, client *demoClient) error {
 	}
 	s.scene("Her agent calls the server once more, and is told:")
 	s.quote(err.Error())
+	if err := s.tryCopy(ctx, copied.AccessToken); err != nil {
+		return err
+	}
 	return s.nothingLeft(ctx)
+}
+
+// tryCopy: the other end refuses a copy of the last token, and has written everything down.
+func (s *stage) tryCopy(ctx context.Context, token secret.Text) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.world.URL(), strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"ping"}`))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+token.Reveal())
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("send a copy of the token: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusUnauthorized {
+		return fmt.Errorf("a copy of the token is answered with %s, want 401", resp.Status)
+	}
+	s.scene("Somebody kept a copy of her last access token. The guard in front of the server answers:")
+	s.quote(resp.Status + "\nWWW-Authenticate: " + resp.Header.Get("WWW-Authenticate"))
+	lines, err := s.guard.verified()
+	if err != nil {
+		return err
+	}
+	s.scene("The guard wrote down every decision, and the chain of the %d lines is whole. Her last call, and the copy:", lines)
+	call, refusal := s.guard.last(`"name":"whoami"`, `"decision":"allow"`), s.guard.last(`"unauthenticated"`, "expired")
+	if call == "" || refusal == "" {
+		return fmt.Errorf("the audit lacks the last call (%q) or the refused copy (%q)", call, refusal)
+	}
+	s.quote(call + "\n" + refusal)
+	return nil
+}
+
+// credential loads what the store holds for the demo's server.
+func (s *stage) credential(ctx context.Context) (c tokenstore.Credential, err error) {
+	name, err := tokenstore.CredentialName(s.world.URL(), "")
+	if err != nil {
+		return c, err
+	}
+	return tokenstore.LoadCredential(ctx, s.store, name)
 }
 
 // nothingLeft checks that the store holds no token any more.
 func (s *stage) nothingLeft(ctx context.Context) error {
-	name, err := tokenstore.CredentialName(s.world.URL(), "")
-	if err != nil {
-		return err
-	}
-	if _, err := tokenstore.LoadCredential(ctx, s.store, name); !errors.Is(err, tokenstore.ErrNotFound) {
+	if _, err := s.credential(ctx); !errors.Is(err, tokenstore.ErrNotFound) {
 		return fmt.Errorf("the token store still holds a sign-in (%v)", err)
 	}
 	s.scene("The token store holds nothing usable any more.")

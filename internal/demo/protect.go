@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/auth"
 
@@ -27,6 +28,8 @@ func (s *Server) protect(next http.Handler) http.Handler {
 	switch {
 	case s.cfg.Open:
 		return next
+	case s.cfg.Guard != nil:
+		return carryCaller(next)
 	case !s.cfg.APIKey.IsZero():
 		return s.requireAPIKey(next)
 	}
@@ -59,6 +62,24 @@ func bearerToken(r *http.Request) (string, bool) {
 
 // callerKey is the context key of the *caller that protect admitted.
 type callerKey struct{}
+
+// Caller is who a request speaks for, in the words of a guard.
+type Caller struct {
+	Issuer, Subject, ClientID, Email, Name string
+	Scopes, Groups                         []string
+	Expires                                time.Time
+}
+
+// Admit marks a request as one that a guard let through ([ServerConfig.Guard]).
+func Admit(r *http.Request, c Caller) *http.Request {
+	who := &caller{
+		Issuer: c.Issuer, Subject: c.Subject, ClientID: c.ClientID, Email: c.Email, Name: c.Name, Groups: c.Groups,
+		Scope: strings.Join(c.Scopes, " "), Expires: numericDate(c.Expires),
+	}
+	r = r.WithContext(context.WithValue(r.Context(), callerKey{}, who))
+	r.Header.Set("Authorization", "Bearer admitted") // the SDK's middleware wants to see some token; the guard kept the real one
+	return r
+}
 
 // carryCaller hands the caller to the SDK, which binds sessions to it. The SDK's own middleware is the only way in;
 // its challenges are not used because they lack error= and step-up depends on that.

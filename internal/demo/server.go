@@ -46,6 +46,9 @@ type ServerConfig struct {
 	Stateless bool
 	// EventStore keeps SSE events so that a broken stream can be resumed.
 	EventStore bool
+	// Guard, if not nil, stands in front of the server and decides in its place who gets in, and it publishes the metadata.
+	// It is given the resource and the issuer. What it lets through to inside it marks with [Admit].
+	Guard func(resource, issuer string, inside http.Handler) (http.Handler, error)
 	// Intercept, if not nil, sees every request first. It reports whether it answered the request.
 	Intercept func(w http.ResponseWriter, r *http.Request) (handled bool)
 	// Now is the clock. If nil, time.Now.
@@ -110,7 +113,13 @@ func StartServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 		s.keys = newKeySource(cfg.Issuer, cfg.JWKSURL)
 	}
 	s.mcp = s.newMCP()
-	s.http = serveLoopback(ctx, l, s.handler(), cfg.Log)
+	handler := s.handler()
+	if cfg.Guard != nil {
+		if handler, err = cfg.Guard(s.url, cfg.Issuer, handler); err != nil {
+			return nil, errors.Join(fmt.Errorf("guard of the server: %w", err), l.Close())
+		}
+	}
+	s.http = serveLoopback(ctx, l, handler, cfg.Log)
 	return s, nil
 }
 
