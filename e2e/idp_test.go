@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -120,6 +121,12 @@ func (p *idp) revoke(t *testing.T) {
 func (p *idp) disable(t *testing.T, user string) {
 	t.Helper()
 	p.ask(t, http.MethodPost, "/disable?user="+url.QueryEscape(user), new(any))
+}
+
+// groups says where a person belongs, in access tokens issued from now on.
+func (p *idp) groups(t *testing.T, user string, groups ...string) {
+	t.Helper()
+	p.ask(t, http.MethodPost, "/groups?user="+url.QueryEscape(user)+"&groups="+url.QueryEscape(strings.Join(groups, ",")), new(any))
 }
 
 // lifetime sets the lifetime of access tokens issued from now on.

@@ -8,6 +8,8 @@
 //	                            │    └── BROWSER ── Chromium ── oidc-provider
 //	                            └── D-Bus ── gnome-keyring
 //
+// For drawbridge-guard, the MCP server is server-everything of the TypeScript SDK, which knows nothing of tokens.
+//
 // The tests carry the build tag e2e. With the tag a missing component is a failure that names the set-up script; no
 // test skips.
 package e2e
@@ -23,8 +25,8 @@ import (
 	"time"
 )
 
-// binary is the drawbridge under test, built once by TestMain.
-var binary string
+// binary is the drawbridge under test, and guardBinary the drawbridge-guard, built once by TestMain.
+var binary, guardBinary string
 
 // patience bounds every wait of these tests: a browser on a loaded two-core machine needs some seconds a page.
 const patience = 90 * time.Second
@@ -47,8 +49,8 @@ func run(m *testing.M) (int, error) {
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "drawbridge")
-	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", binary, "drawbridge/cmd/drawbridge")
+	binary, guardBinary = filepath.Join(dir, "drawbridge"), filepath.Join(dir, "drawbridge-guard")
+	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", dir, "drawbridge/cmd/...")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build drawbridge: %w\n%s", err, out)

@@ -8,6 +8,7 @@
 //	GET  /counters           {"codes": n, "refreshes": n, "registrations": n}
 //	POST /revoke             withdraw every grant: refresh tokens and consents are gone, the browser session stays
 //	POST /disable, /enable   ?user=NAME
+//	POST /groups             ?user=NAME&groups=A,B, of access tokens from now on
 //	POST /lifetime           ?seconds=N, of access tokens from now on
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import http from 'node:http';
@@ -31,6 +32,7 @@ const state = {
   lifetime: Number(args.lifetime),
   passwords: new Map([[args.user, args.password]]),
   disabled: new Set(),
+  groups: new Map(), // by user
   issued: new Map(), // value to kind
   counters: { codes: 0, refreshes: 0, registrations: 0 },
 };
@@ -63,6 +65,7 @@ function configuration() {
       AccessToken: () => state.lifetime, AuthorizationCode: 60, Grant: 86400, IdToken: 300, Interaction: 600, RefreshToken: 86400, Session: 86400,
     },
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    extraTokenClaims: async (_ctx, token) => (state.groups.has(token.accountId) ? { groups: state.groups.get(token.accountId) } : undefined),
     // A disabled account is not found: oidc-provider then answers a refresh with invalid_grant.
     findAccount: async (_ctx, id) => (state.passwords.has(id) && !state.disabled.has(id) ? account(id) : undefined),
     features: {
@@ -128,6 +131,7 @@ function administer(req, res) {
     'POST /revoke': () => Records.revokeGrants(),
     'POST /disable': () => state.disabled.add(url.searchParams.get('user')),
     'POST /enable': () => state.disabled.delete(url.searchParams.get('user')),
+    'POST /groups': () => { state.groups.set(url.searchParams.get('user'), url.searchParams.get('groups').split(',')); },
     'POST /lifetime': () => { state.lifetime = Number(url.searchParams.get('seconds')); },
   }[`${req.method} ${url.pathname}`];
   res.writeHead(answer ? 200 : 404, { 'content-type': 'application/json' });
