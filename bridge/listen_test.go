@@ -195,7 +195,7 @@ func TestStreamFindsTheSessionLost(t *testing.T) {
 		s := &forgetful{refusal: notFound, streams: true, push: make(chan string)}
 		forgot := false
 		c := start(t, inMemory(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("Authorization") == "" && forgot {
+			if r.Header.Get("Authorization") == "" && r.Header.Get("Mcp-Session-Id") == "" && forgot { // initialize
 				w.WriteHeader(http.StatusUnauthorized)
 				return
 			}
