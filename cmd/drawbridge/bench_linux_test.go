@@ -29,7 +29,7 @@ func BenchmarkIdleMemory(b *testing.B) {
 	w.wantExit(0)
 }
 
-func resident(b *testing.B, pid int) int {
+func resident(b testing.TB, pid int) int {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		b.Fatal(err)
