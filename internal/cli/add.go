@@ -151,7 +151,9 @@ func (a *addition) entry(scope clientconfig.Scope) (clientconfig.Entry, error) {
 
 // printEntries prints what to write by hand: for the clients that were named, else what most clients read.
 func (a *addition) printEntries() error {
-	a.choice.clients = append(a.choice.clients, map[bool][]string{true: {"cursor"}}[a.choice.clients == nil]...)
+	if a.choice.clients == nil {
+		a.choice.clients, a.choice.scope = []string{"cursor"}, string(clientconfig.User)
+	}
 	places, err := a.choice.places(nil)
 	for _, p := range places {
 		entry, err := a.entry(p.scope)
@@ -265,7 +267,7 @@ func (a *addition) agreed(ctx context.Context, plans []plan) (agreed []plan, err
 	for _, p := range plans {
 		ok := a.choice.yes
 		if !ok {
-			if ok, err = a.ask.agrees(ctx, fmt.Sprintf("Change %s of %s?", p.change.Path, p)); err != nil {
+			if ok, err = a.ask.agrees(ctx, question(p.change, p.place)); err != nil {
 				return nil, err
 			}
 		}

@@ -135,6 +135,14 @@ type person struct {
 	out io.Writer
 }
 
+// question names the file, and the one that a link leads to: a project that came from somewhere may hold any link.
+func question(c clientconfig.Change, at place) string {
+	if target := c.Target(); target != c.Path {
+		return fmt.Sprintf("Change %s of %s, which is a link to %s?", c.Path, at, target)
+	}
+	return fmt.Sprintf("Change %s of %s?", c.Path, at)
+}
+
 // agrees asks for a yes. Nobody there is an error, not a no. An interrupt ends the wait; the reading goes on until the
 // process ends.
 func (p person) agrees(ctx context.Context, question string) (bool, error) {

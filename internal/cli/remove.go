@@ -113,7 +113,7 @@ func (r *removal) remove(ctx context.Context, row listed, ask person) error {
 func (r *removal) apply(ctx context.Context, change clientconfig.Change, row listed, ask person) (state, backup string, err error) {
 	ok := r.choice.yes
 	if !ok {
-		if ok, err = ask.agrees(ctx, fmt.Sprintf("Change %s of %s?", change.Path, row.place)); err != nil || !ok {
+		if ok, err = ask.agrees(ctx, question(change, row.place)); err != nil || !ok {
 			return "declined", "", err
 		}
 	}

@@ -106,6 +106,9 @@ func (c Client) Remove(m Machine, s Scope, e Entry, backups Backups) (Change, er
 	return change, err
 }
 
+// Target is the file that is written: Path, or where links on the way lead.
+func (c Change) Target() string { return c.file.target }
+
 // Apply keeps the file in backups and makes the change. It returns where the old file is, or "" if there was none. The
 // error wraps ErrConcurrent if the file is no longer the one that was read.
 func (c Change) Apply(backups Backups) (backup string, err error) {
