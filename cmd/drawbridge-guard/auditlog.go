@@ -86,7 +86,7 @@ func verify(e env, files []string) error {
 	}
 	switch {
 	case len(report.Problems) > 0:
-		return hinted{fmt.Errorf("the audit is not as it was written: %d problems", len(report.Problems)), "the lines that are not named are as they were written"}
+		return hinted{fmt.Errorf("the audit is not as it was written: problems: %d", len(report.Problems)), "the lines that are not named are as they were written"}
 	case len(report.Chains) == 0:
 		return fmt.Errorf("the files hold no audit lines")
 	}
