@@ -47,6 +47,7 @@ type asked struct {
 	header           http.Header
 	path             string
 	hold             bool
+	corrupt          bool // the padding is not what the client sent
 }
 
 var numberOf, methodOf, idOf = regexp.MustCompile(`"n":(\d+)`), regexp.MustCompile(`"method":"([^"]+)"`), regexp.MustCompile(`"id":("[^"]*"|[-0-9.]+)`)
@@ -60,8 +61,27 @@ func readAsked(r *http.Request, body []byte) asked {
 	}
 	return asked{
 		http: r.Method, rpc: group(methodOf), id: group(idOf), n: group(numberOf), header: r.Header, path: r.URL.Path,
-		hold: strings.Contains(string(body), `"hold":true`),
+		hold:    strings.Contains(string(body), `"hold":true`),
+		corrupt: !padded(string(body), group(numberOf)),
 	}
+}
+
+// padding is what the messages of call n carry in both directions, so that a message that got mixed up with another
+// shows. Every third is big.
+func padding(n string) string {
+	number, _ := strconv.Atoi(n) // n was made from one
+	length := number % 50
+	if number%3 == 0 {
+		length = number * 7919 % 150_000
+	}
+	return strings.Repeat(string(rune('a'+number%26)), length)
+}
+
+// padded reports whether a message of call n carries its padding, if it carries any.
+func padded(text, n string) bool {
+	_, rest, found := strings.Cut(text, `"pad":"`)
+	pad, _, whole := strings.Cut(rest, `"`)
+	return !found || whole && pad == padding(n)
 }
 
 // answer is what the peer sends back.
@@ -94,6 +114,9 @@ func (p *faultPeer) execute(a asked) {
 func (p *faultPeer) serve(a asked) answer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if a.corrupt {
+		p.order = append(p.order, a.rpc+" "+a.n+" arrived corrupt")
+	}
 	key := a.http + a.rpc + a.n
 	p.came[key]++
 	h := fnv.New64a()
@@ -179,7 +202,7 @@ func progressOf(a asked, i int) string {
 }
 
 func resultOf(a asked) string {
-	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{"for":%s}}`, a.id, a.n)
+	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{"for":%s,"pad":"%s"}}`, a.id, a.n, padding(a.n))
 }
 
 func event(text string) string { return "data: " + text + "\n\n" }
@@ -353,8 +376,9 @@ func drip(c net.Conn, text string, pause time.Duration) bool {
 		_, err := io.WriteString(c, text)
 		return err == nil
 	}
-	for i := range len(text) {
-		if _, err := io.WriteString(c, text[i:i+1]); err != nil || !wait(c.(*memConn), pause) {
+	step := len(text)/1000 + 1 // a big answer is not worth a day
+	for i := 0; i < len(text); i += step {
+		if _, err := io.WriteString(c, text[i:min(i+step, len(text))]); err != nil || !wait(c.(*memConn), pause) {
 			return false
 		}
 	}

@@ -188,7 +188,7 @@ func (s *schedule) request(hold bool) (line string, r *sentRequest) {
 		r.method, extra = "tools/call", `,"hold":true`
 	}
 	s.sent[r.id] = r
-	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"method":"%s","params":{"name":"x","n":%s%s,"_meta":{"progressToken":"t%s"}}}`, r.id, r.method, r.n, extra, r.n), r
+	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"method":"%s","params":{"name":"x","n":%s%s,"pad":"%s","_meta":{"progressToken":"t%s"}}}`, r.id, r.method, r.n, extra, padding(r.n), r.n), r
 }
 
 // wave sends some requests, with pauses, notifications and cancellations in between.
@@ -420,6 +420,9 @@ func (s *schedule) judgeOne(r *sentRequest, executed int) {
 	}
 	if len(r.answers) == 0 {
 		return
+	}
+	if !padded(r.answers[0], r.n) {
+		s.t.Errorf("the answer to call %s is corrupt: %.300s", r.n, r.answers[0])
 	}
 	var m struct {
 		Result *struct{ For int }
