@@ -72,3 +72,45 @@ func TestStoppedServer(t *testing.T) {
 		})
 	}
 }
+
+// TestSleep: after the machine slept, a request goes out on a new connection, though nobody said that the old ones are
+// dead, and the GET stream is opened anew.
+func TestSleep(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			gets := 0
+			s := &server{handle: func(w http.ResponseWriter, r *http.Request, rpc, body string) {
+				switch {
+				case r.Method == http.MethodGet:
+					gets++
+					events(w)(": hello")
+					<-r.Context().Done()
+				case rpc != "":
+					answerJSON(w, `{"jsonrpc":"2.0","id":1,"result":{}}`)
+				}
+			}}
+			cfg, n, end := overMemory(s, http2)
+			defer end()
+			began, asleep := time.Now(), time.Duration(0)
+			cfg.SetClock(func() time.Time { return time.Now().Add(asleep) }, func() time.Duration { return time.Since(began) })
+			c := start(t, cfg)
+			c.send(initialize)
+			c.want(initResult)
+			c.send(initialized, fmt.Sprintf(unknownCall, "1"))
+			c.want(`{"jsonrpc":"2.0","id":1,"result":{}}`)
+			synctest.Wait()
+			n.freeze(true)
+			asleep = 8 * time.Hour
+			c.send(fmt.Sprintf(unknownCall, "1"))
+			synctest.Wait()
+			awake := time.Now()
+			c.want(`{"jsonrpc":"2.0","id":1,"result":{}}`)
+			<-time.After(time.Second)
+			if took := time.Since(awake); took > time.Second || gets != 2 {
+				t.Errorf("HTTP/2 %v: the call took %v, and the GET stream was opened %d times, want 2", http2, took, gets)
+			}
+			n.freeze(false)
+			c.finish()
+		})
+	}
+}

@@ -60,6 +60,7 @@ func (p *pump) listen(h *handshake) {
 func (p *pump) listenOnce(h *handshake, at *position, lost time.Time) (opened bool, _ error) {
 	ctx, stop := context.WithCancelCause(h.ctx)
 	defer stop(nil)
+	defer p.sleep.listens(stop)()
 	resp, err := p.up.send(ctx, exchange{method: http.MethodGet, link: h.link, lastID: at.lastID, attempt: Attempt{Operation: "listen", Background: true}})
 	if err != nil {
 		return false, err
@@ -154,7 +155,7 @@ func (p *pump) supervise(ctx context.Context, body *heard, stop context.CancelCa
 func (p *pump) rest(ctx context.Context, err error, pause time.Duration) error {
 	var f *fault
 	refused := errors.As(err, &f) && (f.code == codeRefused || f.code == codeSignIn)
-	if errors.Is(err, errSilent) {
+	if errors.Is(err, errSilent) || errors.Is(err, errSlept) {
 		pause = 0
 	}
 	if !refused && !p.isIdle() {

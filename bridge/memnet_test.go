@@ -200,6 +200,7 @@ func (c *memConn) Write(b []byte) (int, error) {
 // Close implements [net.Conn]: the other side reads what is on its way, then the end.
 func (c *memConn) Close() error {
 	c.out.end(io.EOF, false)
+	c.in.update(func() { c.in.frozen = false }) // one's own end needs no network
 	c.in.end(net.ErrClosed, true)
 	c.other.leave()
 	return nil

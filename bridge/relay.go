@@ -50,6 +50,7 @@ func (p *pump) relay(c *call, kind standIn) error {
 	if p.isSignIn(c) {
 		return p.signInTool(c)
 	}
+	p.noticeSleep()
 	r := resends{began: time.Now()}
 	for {
 		h, err := p.exchange(c, kind)

@@ -83,6 +83,8 @@ type Config struct {
 	// more to be asked anything. It must not block. If nil, nothing is called.
 	OnInputEnd func()
 
+	clock func() instant // if nil, the machine's; tests set it
+
 	// Log receives diagnostics: methods, ids, sizes and times, never contents. If nil, they are discarded.
 	Log *slog.Logger
 }
@@ -94,6 +96,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.StartupBudget = orDefault(c.StartupBudget, DefaultStartupBudget)
 	c.CallWait = orDefault(c.CallWait, defaultCallWait)
 	c.MaxMessage = orDefault(c.MaxMessage, defaultMaxMessage)
+	if c.clock == nil {
+		c.clock = clock()
+	}
 	if c.HTTP == nil {
 		c.HTTP = &http.Client{}
 	}
@@ -151,6 +156,7 @@ type pump struct {
 	view    view
 	subs    subscriptions
 	asks    serverAsks
+	sleep   sleeper
 	trails  trails
 	keeping sync.RWMutex // held for reading until what the server said is kept: the end of input waits for that
 	elicit  elicitations
