@@ -180,6 +180,8 @@ func (s *Session) mismatch(c tokenstore.Credential) string {
 	switch {
 	case c.ServerURL != s.cfg.ServerURL || c.Profile != s.cfg.Profile || !s.coversServer(c.Resource):
 		return "resource"
+	case c.IsKey() && !c.AccessToken.IsZero():
+		return "" // it comes from no issuer and belongs to no client
 	case s.cfg.Issuer != "" && !sameIssuer:
 		return "issuer"
 	case id.ID != "" && c.Client.ID != id.ID:

@@ -35,10 +35,13 @@ func (s *Session) Challenged(ctx context.Context, resp *http.Response, a Attempt
 
 // unauthorized tries what costs least first: a newer token that is already there, a refresh, a human.
 func (s *Session) unauthorized(ctx context.Context, resp *http.Response, a Attempt) (Verdict, error) {
-	sent := sentToken(resp.Request)
+	sent := s.sent(resp.Request)
 	h, err := s.newest(ctx, sent)
 	if err != nil {
 		return Refused, fmt.Errorf("the server wants a sign-in: %w", passing{err})
+	}
+	if h.isKey() && h.token().Equal(sent) {
+		return Refused, s.keyRefused(resp)
 	}
 	if a.Resent >= maxResends {
 		return Refused, s.serverRefuses(resp, "the server refuses one token after another")
@@ -106,7 +109,7 @@ func (s *Session) newest(ctx context.Context, sent secret.Text) (held, error) {
 // challenge handling). Any other 403 is the server's last word: signing in again would not change it.
 func (s *Session) forbidden(ctx context.Context, resp *http.Response, a Attempt) (Verdict, error) {
 	w := readChallenge(resp.Header)
-	if w.err != "insufficient_scope" {
+	if w.err != "insufficient_scope" || s.view().held.isKey() {
 		return Refused, nil
 	}
 	sent := sentToken(resp.Request)

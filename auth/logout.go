@@ -260,6 +260,12 @@ func (l Logout) tellAll(ctx context.Context, endings []ending, done func(Receipt
 // with it (RFC 7009 section 2.1).
 func (l Logout) tell(ctx context.Context, e ending) Receipt {
 	r, c := e.receipt, e.credential
+	if c.IsKey() {
+		if r.Wiped() {
+			r.Key = Outcome{State: Unconfirmed, Cause: errKeyOutlives}
+		}
+		return r
+	}
 	if c.AccessToken.IsZero() && c.RefreshToken.IsZero() && e.registration == nil {
 		return r
 	}

@@ -19,6 +19,7 @@ type Receipt struct {
 	RefreshToken Outcome // at the issuer
 	AccessToken  Outcome // at the issuer
 	Registration Outcome // of the client, at the issuer
+	Key          Outcome // a static key, at the server
 }
 
 // Outcome is what became of one thing that a logout is to end.
@@ -45,12 +46,13 @@ func (r Receipt) Wiped() bool { return r.Local.State != Unconfirmed }
 
 // Confirmed reports whether nothing of the sign-in is valid at the issuer any more, as far as we were told.
 func (r Receipt) Confirmed() bool {
-	return r.RefreshToken.State != Unconfirmed && r.AccessToken.State != Unconfirmed && r.Registration.State != Unconfirmed
+	return r.RefreshToken.State != Unconfirmed && r.AccessToken.State != Unconfirmed && r.Registration.State != Unconfirmed &&
+		r.Key.State != Unconfirmed
 }
 
 func newReceipt(name tokenstore.Name) Receipt {
 	none := Outcome{State: Absent}
-	return Receipt{Name: name, Local: none, RefreshToken: none, AccessToken: none, Registration: none}
+	return Receipt{Name: name, Local: none, RefreshToken: none, AccessToken: none, Registration: none, Key: none}
 }
 
 // outcome is Ended without an error.

@@ -138,7 +138,7 @@ func (s *Session) Authorize(req *http.Request) error {
 	if h.token().IsZero() {
 		return nil
 	}
-	req.Header.Set("Authorization", "Bearer "+h.token().Reveal())
+	h.set(req)
 	return nil
 }
 

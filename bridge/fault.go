@@ -281,18 +281,31 @@ func (p *pump) contentFault(resp *http.Response, body []byte) error {
 	return f
 }
 
-// withoutToken takes out of a body the token of the request that it answers, and all that follows: servers that show
-// what they received show that too.
+// withoutToken takes out of a body the token of the request that it answers, or a key in another header, and all that
+// follows: servers that show what they received show that too.
 func withoutToken(body []byte, resp *http.Response) []byte {
 	if resp.Request == nil {
 		return body
 	}
-	_, token, _ := strings.Cut(resp.Request.Header.Get("Authorization"), " ")
-	const enough = 32 // bytes of a token that tell it from other text
-	if i := bytes.Index(body, []byte(token[:min(len(token), enough)])); token != "" && i >= 0 {
-		return append(body[:i:i], "[secret]"...)
+	const enough, tooShort = 32, 6 // bytes of a token that tell it from other text, and of a value that may be any word
+	for name, values := range resp.Request.Header {
+		for _, value := range values {
+			if _, token, ok := strings.Cut(value, " "); ok && name == "Authorization" {
+				value = token
+			} else if protocolHeaders[name] || len(value) < tooShort && name != "Authorization" {
+				continue
+			}
+			if i := bytes.Index(body, []byte(value[:min(len(value), enough)])); value != "" && i >= 0 {
+				body = append(body[:i:i], "[secret]"...)
+			}
+		}
 	}
 	return body
+}
+
+// protocolHeaders hold no secret.
+var protocolHeaders = map[string]bool{
+	"Accept": true, "Accept-Encoding": true, "Content-Type": true, "Last-Event-Id": true, "Mcp-Session-Id": true, "Mcp-Protocol-Version": true, "User-Agent": true,
 }
 
 // syntaxFault is a body that should be a JSON-RPC message and is not.

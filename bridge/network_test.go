@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -44,5 +45,23 @@ func TestWayFault(t *testing.T) {
 				t.Errorf("code %d: the server has not seen the request", f.code)
 			}
 		})
+	}
+}
+
+// TestEchoedKey: a server that shows what it received does not bring a key of any header into an error.
+func TestEchoedKey(t *testing.T) {
+	req, err := http.NewRequest(http.MethodPost, "https://mcp.example.com/mcp", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = http.Header{"Accept": {"application/json"}, "Authorization": {"Basic CANARY-one"}, "X-Api-Key": {"CANARY-two"}, "Cookie": {"lb=CANARY-three"}, "X-Team": {"a"}}
+	for _, body := range []string{"you sent CANARY-one", "you sent CANARY-two", "Cookie: lb=CANARY-three", "CANARY-two and CANARY-one"} {
+		if got := string(withoutToken([]byte(body), &http.Response{Request: req})); strings.Contains(got, "CANARY") || !strings.HasSuffix(got, "[secret]") {
+			t.Errorf("%q becomes %q", body, got)
+		}
+	}
+	const plain = "a plain application/json answer"
+	if got := string(withoutToken([]byte(plain), &http.Response{Request: req})); got != plain {
+		t.Errorf("%q becomes %q", plain, got)
 	}
 }

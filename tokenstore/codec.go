@@ -44,6 +44,7 @@ type wireCredential struct {
 	IdP                wireIdP    `json:"idp,omitzero"`
 	TokenEndpoint      string     `json:"token_endpoint,omitempty"`
 	RevocationEndpoint string     `json:"revocation_endpoint,omitempty"`
+	KeyHeader          string     `json:"key_header,omitempty"`
 	AccessToken        string     `json:"access_token,omitempty"`
 	TokenType          string     `json:"token_type,omitempty"`
 	RefreshToken       string     `json:"refresh_token,omitempty"`
@@ -169,6 +170,7 @@ func credentialToWire(c Credential) wireCredential {
 		IdP:                wireIdP(c.IdP),
 		TokenEndpoint:      c.TokenEndpoint,
 		RevocationEndpoint: c.RevocationEndpoint,
+		KeyHeader:          c.KeyHeader,
 		AccessToken:        c.AccessToken.Reveal(),
 		TokenType:          c.TokenType,
 		RefreshToken:       c.RefreshToken.Reveal(),
@@ -190,6 +192,7 @@ func (w wireCredential) credential() Credential {
 		IdP:                IdP(w.IdP),
 		TokenEndpoint:      w.TokenEndpoint,
 		RevocationEndpoint: w.RevocationEndpoint,
+		KeyHeader:          w.KeyHeader,
 		AccessToken:        conceal(w.AccessToken),
 		TokenType:          w.TokenType,
 		RefreshToken:       conceal(w.RefreshToken),

@@ -13,6 +13,7 @@ import (
 
 var (
 	fullCredential = Credential{
+		KeyHeader: "X-Api-Key",
 		ServerURL: "https://mcp.example.com/mcp",
 		Profile:   "work",
 		Resource:  "https://mcp.example.com/mcp",

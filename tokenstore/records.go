@@ -22,6 +22,10 @@ type Credential struct {
 	TokenEndpoint      string
 	RevocationEndpoint string // "" when the issuer has none
 
+	// KeyHeader names the header that carries AccessToken when that is a static key of the server, which no sign-in yielded:
+	// there is no issuer then, and nothing to refresh. "" for the outcome of a sign-in.
+	KeyHeader string
+
 	AccessToken  secret.Text
 	TokenType    string
 	RefreshToken secret.Text // zero when the issuer gave none
@@ -29,6 +33,9 @@ type Credential struct {
 	IssuedAt     time.Time
 	Expiry       time.Time // zero when unknown
 }
+
+// IsKey reports whether the credential is a static key.
+func (c Credential) IsKey() bool { return c.KeyHeader != "" }
 
 // IdP is how the issuer wants to be spoken to, so that a refresh does what the sign-in found out.
 type IdP struct {

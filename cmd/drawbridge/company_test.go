@@ -43,7 +43,7 @@ type company struct {
 	certs   []string // hosts that a client certificate was shown to
 	dialled []string // what the proxies were asked to connect to
 
-	mcp http.HandlerFunc // answers requests that carry the token; nil: a server of initialize and echo
+	mcp http.HandlerFunc // guarded by mu; answers requests that carry the token; nil: a server of initialize and echo
 }
 
 const (
@@ -168,14 +168,26 @@ func (c *company) server(w http.ResponseWriter, r *http.Request) {
 		reply(w, map[string]any{"resource": corpURL, "authorization_servers": []string{"https://login.corp.test"}})
 	case r.URL.Path != "/mcp":
 		http.NotFound(w, r)
-	case c.mcp != nil:
-		c.mcp(w, r)
+	case c.ownMCP() != nil:
+		c.ownMCP()(w, r)
 	case r.Header.Get("Authorization") != "Bearer "+corpToken:
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		w.WriteHeader(http.StatusUnauthorized)
 	default:
 		plainMCP(w, r)
 	}
+}
+
+func (c *company) ownMCP() http.HandlerFunc {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mcp
+}
+
+func (c *company) setMCP(h http.HandlerFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mcp = h
 }
 
 // plainMCP is an MCP server with nothing but the method echo.

@@ -260,9 +260,9 @@ func TestHeadersStayAtTheServer(t *testing.T) {
 			t.Errorf("requests with %s (-want +got):\n%s", name, diff)
 		}
 	}
-	c.mcp = func(w http.ResponseWriter, r *http.Request) {
+	c.setMCP(func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "https://elsewhere.corp.test/mcp", http.StatusTemporaryRedirect)
-	}
+	})
 	p.failsWith("http_status", append(flags, corpURL)...)
 	for request := range c.requests() {
 		if strings.HasPrefix(request, "elsewhere") {
@@ -319,3 +319,63 @@ type zipped struct {
 }
 
 func (z *zipped) Write(b []byte) (int, error) { return z.gz.Write(b) }
+
+// TestStaticKey: a stored key is a bearer token of the server's origin. Neither discovery nor another origin gets it, a refusal
+// of it asks no person, and a new one is found by a bridge that runs.
+func TestStaticKey(t *testing.T) {
+	c, p := newCompany(t, nil), newPlace(t, demo.Config{})
+	p.vars["HTTPS_PROXY"] = c.connectProxy(0, nil)
+	ca := []string{"--ca-file", c.caFile}
+	p.keep(corpToken, append(ca, corpURL)...)
+	p.echoes(append(ca, corpURL)...)
+	if diff := cmp.Diff([]string{"mcp.corp.test GET /mcp", "mcp.corp.test POST /mcp"}, c.carried("Authorization")); diff != "" {
+		t.Errorf("requests with the key (-want +got):\n%s", diff)
+	}
+	w := p.start(append(ca, corpURL)...)
+	w.send(initialize)
+	w.answer("0")
+	w.send(initialized, callEcho)
+	w.answer(`"echo"`)
+	var accepted atomic.Value
+	accepted.Store("Bearer " + canary + "-second-key")
+	c.setMCP(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != accepted.Load() {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			http.Error(w, "you sent "+r.Header.Get("Authorization"), http.StatusUnauthorized)
+			return
+		}
+		plainMCP(w, r)
+	})
+	w.send(strings.ReplaceAll(callEcho, `"echo"`, `"refused"`))
+	m := w.answer(`"refused"`)
+	if m.Error == nil || m.Error.Data.Kind != "not_authorized" || !strings.Contains(m.Error.Data.Cause, "the server refused the stored key") || !strings.Contains(m.Error.Data.Hint, "--key-stdin") {
+		t.Errorf("refused: %+v", m.Error)
+	}
+	p.keep(canary+"-second-key", append(ca, corpURL)...)
+	w.send(callEcho)
+	if m := w.answer(`"echo"`); m.Error != nil {
+		t.Errorf("after a new key was stored: %+v", m.Error)
+	}
+	w.hangUp()
+	w.wantExit(0)
+	c.setMCP(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "https://elsewhere.corp.test/mcp", http.StatusTemporaryRedirect)
+	})
+	p.failsWith("http_status", append(ca, corpURL)...)
+	for request := range c.requests() {
+		if strings.HasPrefix(request, "elsewhere") || strings.HasPrefix(request, "login") || strings.Contains(request, "well-known") {
+			t.Errorf("request %s", request)
+		}
+	}
+	p.wantTabs(0, "static key")
+}
+
+// keep stores a key.
+func (p *place) keep(key string, args ...string) {
+	p.t.Helper()
+	cmd := p.command(append([]string{"login", "--key-stdin"}, args...)...)
+	cmd.Stdin = strings.NewReader(key + "\n")
+	if out, err := cmd.Output(); err != nil {
+		p.t.Fatalf("login --key-stdin: %v\n%s", err, out)
+	}
+}

@@ -100,7 +100,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, errNotSignedIn):
 		return exitSignIn
-	case errors.Is(err, errNotConfirmed):
+	case errors.Is(err, errNotConfirmed), errors.Is(err, errKeyStays):
 		return exitUnconfirmed
 	}
 	return exitError

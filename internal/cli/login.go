@@ -15,12 +15,20 @@ import (
 )
 
 func newLogin(env Env, o *options) *cobra.Command {
-	return &cobra.Command{
+	var k keyLogin
+	cmd := &cobra.Command{
 		Use:   "login URL",
 		Short: "Sign in to the MCP server at URL now, and keep the sign-in for the bridge",
 		Args:  o.bridgeArgs,
-		RunE:  func(cmd *cobra.Command, args []string) error { return login(cmd.Context(), env, o, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if k.stdin || k.header != "" {
+				return k.login(cmd.Context(), env, o, args[0])
+			}
+			return login(cmd.Context(), env, o, args[0])
+		},
 	}
+	k.register(cmd.Flags())
+	return cmd
 }
 
 // login signs the person in and stores the outcome.

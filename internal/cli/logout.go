@@ -44,6 +44,9 @@ network it deletes all the same, and says what stays valid at the identity provi
 // errNotConfirmed makes a command exit with exitUnconfirmed.
 var errNotConfirmed = errors.New("signed out on this machine, but not everything was confirmed by the identity provider")
 
+// errKeyStays makes a command exit with exitUnconfirmed too.
+var errKeyStays = errors.New("the key is gone from this machine, and still valid at the server")
+
 // logoutOne ends one sign-in.
 func logoutOne(ctx context.Context, env Env, o *options, url string, asJSON bool) error {
 	l, end, err := openLogout(env, o)
@@ -96,6 +99,8 @@ func verdict(receipts []auth.Receipt) error {
 		switch {
 		case !r.Wiped():
 			return fmt.Errorf("log out of %s: %w", subjectOf(r), r.Local.Cause)
+		case r.Key.State == auth.Unconfirmed:
+			open = hinted{errKeyStays, "withdraw the key at the server, or have whoever gave it to you do it"}
 		case !r.Confirmed():
 			open = hinted{errNotConfirmed, "end the session at the identity provider yourself, or ask its administrator to; the tokens are gone from this machine"}
 		}

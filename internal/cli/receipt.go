@@ -12,14 +12,15 @@ import (
 
 // receipt is the JSON form of what a logout did. It is stable.
 type receipt struct {
-	Server       string  `json:"server,omitempty"` // absent for a client registration
-	Profile      string  `json:"profile,omitempty"`
-	Account      string  `json:"account,omitempty"`
-	Issuer       string  `json:"issuer,omitempty"`
-	Local        outcome `json:"local"`
-	RefreshToken outcome `json:"refresh_token"`
-	AccessToken  outcome `json:"access_token"`
-	Registration outcome `json:"registration"`
+	Server       string   `json:"server,omitempty"` // absent for a client registration
+	Profile      string   `json:"profile,omitempty"`
+	Account      string   `json:"account,omitempty"`
+	Issuer       string   `json:"issuer,omitempty"`
+	Local        outcome  `json:"local"`
+	RefreshToken outcome  `json:"refresh_token"`
+	AccessToken  outcome  `json:"access_token"`
+	Registration outcome  `json:"registration"`
+	Key          *outcome `json:"key,omitempty"` // absent where there was none
 }
 
 type outcome struct {
@@ -29,11 +30,16 @@ type outcome struct {
 }
 
 func receiptOf(r auth.Receipt) receipt {
-	return receipt{
+	j := receipt{
 		Server: r.ServerURL, Profile: r.Profile, Account: r.Subject, Issuer: r.Issuer,
 		Local: outcomeOf(r.Local), RefreshToken: outcomeOf(r.RefreshToken), AccessToken: outcomeOf(r.AccessToken),
 		Registration: outcomeOf(r.Registration),
 	}
+	if r.Key.State != auth.Absent {
+		key := outcomeOf(r.Key)
+		j.Key = &key
+	}
+	return j
 }
 
 func outcomeOf(o auth.Outcome) outcome {
@@ -57,6 +63,7 @@ func printReceipt(env Env, r auth.Receipt, store tokenstore.Store) error {
 	printOutcome(w, "refresh token", "revoked", r.RefreshToken)
 	printOutcome(w, "access token", "revoked", r.AccessToken)
 	printOutcome(w, "client registration", "deleted", r.Registration)
+	printOutcome(w, "static key", "withdrawn", r.Key)
 	return w.Flush()
 }
 

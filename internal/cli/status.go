@@ -44,6 +44,7 @@ type signInStatus struct {
 	Issuer      string     `json:"issuer,omitempty"`
 	ClientID    string     `json:"client_id,omitempty"`
 	IdP         string     `json:"idp,omitempty"`         // profile that the identity provider was recognised as
+	StaticKey   string     `json:"static_key,omitempty"`  // header that carries a static key; absent for a sign-in
 	IdPChanges  []string   `json:"idp_changes,omitempty"` // in what it differs from the specifications
 	Scopes      []string   `json:"scopes,omitempty"`
 	ExpiresAt   *time.Time `json:"expires_at,omitempty"` // of the access token; absent where unknown
@@ -123,6 +124,7 @@ func statusOf(c tokenstore.Credential, store tokenstore.Store) signInStatus {
 	s := signInStatus{
 		Server: c.ServerURL, Profile: c.Profile, SignedIn: true, Account: c.Subject, Issuer: c.Issuer, ClientID: c.Client.ID,
 		IdP: c.IdP.Profile, IdPChanges: c.IdP.Changes, Scopes: c.Scopes, Refreshable: !c.RefreshToken.IsZero(), Store: store.Location(),
+		StaticKey: c.KeyHeader,
 	}
 	if !c.Expiry.IsZero() {
 		s.ExpiresAt = &c.Expiry
@@ -155,7 +157,11 @@ func printDetail(env Env, s signInStatus) error {
 	if s.Profile != "" {
 		line("profile", s.Profile)
 	}
-	if s.SignedIn {
+	switch {
+	case s.StaticKey != "":
+		line("account", "static key, in the header "+s.StaticKey)
+		line("token", s.expiry())
+	case s.SignedIn:
 		line("account", orDash(s.Account, "not disclosed"))
 		line("issuer", s.Issuer)
 		if s.IdP != "" {
@@ -164,7 +170,7 @@ func printDetail(env Env, s signInStatus) error {
 		line("client", s.ClientID)
 		line("scopes", orDash(strings.Join(s.Scopes, " "), "-"))
 		line("token", s.expiry())
-	} else {
+	default:
 		line("account", "not signed in")
 	}
 	line("kept in", s.Store)
@@ -179,7 +185,11 @@ func printTable(env Env, rows []signInStatus) error {
 		if s.Problem != "" {
 			token = s.Problem
 		}
-		cells := []string{s.Server, orDash(s.Profile, "-"), orDash(s.Account, "not disclosed"), orDash(s.Issuer, "-"), token, s.Store}
+		account := orDash(s.Account, "not disclosed")
+		if s.StaticKey != "" {
+			account = "static key"
+		}
+		cells := []string{s.Server, orDash(s.Profile, "-"), account, orDash(s.Issuer, "-"), token, s.Store}
 		for i := range cells {
 			cells[i] = plain(cells[i])
 		}
@@ -212,6 +222,8 @@ func (s signInStatus) expiry() string {
 		then = ", renewed by itself"
 	}
 	switch {
+	case s.StaticKey != "":
+		return "valid until it is withdrawn at the server"
 	case s.ExpiresAt == nil:
 		return "expiry unknown" + then
 	case s.ExpiresAt.Before(time.Now()):
