@@ -176,7 +176,7 @@ func (s *session) post(req *http.Request, body []byte, m envelope.Message) (*htt
 	raw, p := s.await(req, w, out)
 	if raw == nil {
 		s.forget(w)
-		return p.end(req, cancel)
+		return p.end(req, cancel, stop)
 	}
 	stop()
 	go func() { // the rest of a POST that the stream was quicker than
@@ -251,7 +251,7 @@ func (p posted) left(out <-chan posted, err error) posted {
 }
 
 // end is the answer to a POST that the stream brings none for: it failed, or it was no request.
-func (p posted) end(req *http.Request, cancel context.CancelFunc) (*http.Response, error) {
+func (p posted) end(req *http.Request, cancel context.CancelFunc, stop func() bool) (*http.Response, error) {
 	switch {
 	case p.err != nil:
 		cancel()
@@ -260,8 +260,10 @@ func (p posted) end(req *http.Request, cancel context.CancelFunc) (*http.Respons
 		p.resp.Body = &closing{p.resp.Body, cancel}
 		return p.resp, nil
 	}
+	stop()
 	go func() {
 		defer cancel()
+		defer time.AfterFunc(postLimit, cancel).Stop()
 		finish(p.resp)
 	}()
 	return answer(req, http.StatusAccepted, "", http.NoBody), nil

@@ -37,6 +37,8 @@ type company struct {
 
 	hosts map[string]string // address by host:port; constant after newCompany
 
+	proxyLogin string // what the proxy wants as Proxy-Authorization; "" for nothing. Constant once it runs.
+
 	mu      sync.Mutex
 	seen    []string // requests: "host method path"; guarded by mu
 	headers []http.Header
@@ -278,6 +280,10 @@ func (c *company) browse(address string) error {
 // connectProxy starts a proxy that knows CONNECT. refuse, if not 0, is what it answers. It returns its URL.
 func (c *company) connectProxy(refuse int, cfg *tls.Config) string {
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if want := c.proxyLogin; want != "" && r.Header.Get("Proxy-Authorization") != want {
+			w.WriteHeader(http.StatusProxyAuthRequired)
+			return
+		}
 		if refuse != 0 || r.Method != http.MethodConnect {
 			w.WriteHeader(refuse)
 			return

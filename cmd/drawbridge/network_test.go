@@ -1,9 +1,11 @@
 package main_test
 
 import (
+	"bytes"
 	"compress/gzip"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"log"
@@ -86,6 +88,10 @@ func TestProxies(t *testing.T) {
 		"lower case": func(c *company, p *place) { p.vars["https_proxy"] = c.connectProxy(0, nil) },
 		"without scheme": func(c *company, p *place) {
 			p.vars["HTTPS_PROXY"] = strings.TrimPrefix(c.connectProxy(0, nil), "http://")
+		},
+		"with a password": func(c *company, p *place) {
+			c.proxyLogin = "Basic " + base64.StdEncoding.EncodeToString([]byte("ada:"+canary+"-password"))
+			p.vars["HTTPS_PROXY"] = withPassword(c.connectProxy(0, nil))
 		},
 		"SOCKS":     func(c *company, p *place) { p.vars["HTTPS_PROXY"] = c.socksProxy() },
 		"ALL_PROXY": func(c *company, p *place) { p.vars["ALL_PROXY"] = c.socksProxy() },
@@ -301,7 +307,16 @@ func TestRoughServer(t *testing.T) {
 		w.Header().Set("Content-Encoding", "gzip")
 		zip := &zipped{w, gzip.NewWriter(w)}
 		defer zip.gz.Close()
-		plainMCP(zip, r)
+		if body, _ := io.ReadAll(r.Body); strings.Contains(string(body), "tools/call") { // as a stream that goes on
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(zip, "data: {\"jsonrpc\":\"2.0\",\"id\":\"echo\",\"result\":{\"name\":\"echo\",\"big\":12345678901234567890}}\n\n")
+			_ = zip.gz.Flush()
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		} else {
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			plainMCP(zip, r)
+		}
 	}))
 	web.Listener = l
 	web.Start()

@@ -38,8 +38,6 @@ var (
 	// variablePattern is ${VAR}, or %{VAR}: Claude Code and Gemini CLI replace the first in the arguments of the servers that
 	// they start, where every program could read the value. Nobody touches the second.
 	variablePattern = regexp.MustCompile(`[$%]\{([A-Za-z_][A-Za-z0-9_]*)\}`)
-	// secretPattern finds names of headers that usually carry a secret.
-	secretPattern = regexp.MustCompile(`(?i)auth|token|key|secret|cookie|passw|credential`)
 )
 
 // ownHeaders are set by the transport itself: another value would break it.
@@ -91,7 +89,7 @@ func (o *headerOptions) origin() string {
 func literalSecret(lines []string) string {
 	for _, line := range lines {
 		name, value, _ := strings.Cut(line, ":")
-		if secretPattern.MatchString(name) && !variablePattern.MatchString(value) {
+		if sensitiveName.MatchString(strings.TrimSpace(name)) && !variablePattern.MatchString(value) {
 			return strings.TrimSpace(name)
 		}
 	}
