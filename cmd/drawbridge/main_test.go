@@ -16,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"drawbridge/internal/cli"
 	"drawbridge/internal/demo"
 )
 
@@ -27,6 +28,10 @@ import (
 // binary is the program under test.
 var binary string
 
+// program ties the program to the test binary. The go command keeps a result for as long as the test binary is the same,
+// and what TestMain builds is no part of that: after a change of the program, these tests passed without being run.
+var program = cli.Main
+
 func TestMain(m *testing.M) {
 	testscript.Main(builder{m}, map[string]func(){"drawbridge": record, "person": person})
 }
@@ -35,6 +40,7 @@ func TestMain(m *testing.M) {
 type builder struct{ *testing.M }
 
 func (b builder) Run() int {
+	defer runtime.KeepAlive(program)
 	dir, err := os.MkdirTemp("", "drawbridge-test-")
 	if err == nil {
 		defer os.RemoveAll(dir)
