@@ -151,7 +151,7 @@ func TestLinked(t *testing.T) {
 		"tokenstore":      {sdk, "net/http", "golang.org/x/oauth2", "testing"},
 		"internal/markup": {"net/http", "testing"},
 		"internal/secret": {"net/http", "testing"},
-		"cmd/drawbridge":  {policy, telemetry, "testing", "net/http/httptest"},
+		"cmd/drawbridge":  {policy, telemetry, sdk, "testing", "net/http/httptest", "html/template"},
 	} {
 		t.Run(pkg, func(t *testing.T) {
 			linked := dependencies(t, "./"+pkg)

@@ -45,7 +45,7 @@ var forTests = []string{"internal/demo", "internal/secret"}
 // would alter.
 const typedSDK = "github.com/modelcontextprotocol/go-sdk/mcp"
 
-var mayUseTypedSDK = []string{"internal/demo", "internal/cli"}
+var mayUseTypedSDK = []string{"internal/demo"}
 
 // wiring are the layers that may touch the process: its streams, arguments, environment and end.
 var wiring = []string{"cmd/drawbridge", "cmd/drawbridge-guard", "internal/bench", "internal/cli"}

@@ -43,7 +43,7 @@ var violations = []struct {
 	}, {
 		"imports as they should be", "imports",
 		map[string]string{
-			"internal/cli/a.go":   "package cli\nimport (\n\"drawbridge/auth\"\n\"drawbridge/bridge/sse\"\n\"" + typedSDK + "\"\n)",
+			"internal/cli/a.go":   "package cli\nimport (\n\"drawbridge/auth\"\n\"drawbridge/bridge/sse\"\n)",
 			"auth/a.go":           "package auth\nimport \"drawbridge/tokenstore\"",
 			"bridge/a_test.go":    "package bridge\nimport (\n\"drawbridge/internal/demo\"\n\"" + typedSDK + "\"\n)",
 			"bridge/sse/a.go":     "package sse\nimport \"drawbridge/bridge/stdio\"",

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"drawbridge/internal/demo"
+	"drawbridge/internal/demo/sdk"
 	"drawbridge/tokenstore"
 )
 
@@ -60,6 +61,7 @@ func newStage(t *testing.T, edit ...func(*demo.Config)) *stage {
 	for _, e := range edit {
 		e(&cfg)
 	}
+	cfg.Server.Engine = sdk.New
 	w, err := demo.Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

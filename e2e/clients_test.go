@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"drawbridge/internal/demo"
+	"drawbridge/internal/demo/sdk"
 )
 
 // These tests have real MCP clients use what `drawbridge add` wrote. A client that says "connected" proves little, because
@@ -209,7 +210,7 @@ func TestClients(t *testing.T) {
 // is connected, and no call gets through. It is the test of the test above.
 func TestConnectedIsNotEnough(t *testing.T) {
 	var late atomic.Int64
-	w, err := demo.Start(t.Context(), demo.Config{Now: func() time.Time { return time.Now().Add(time.Duration(late.Load())) }})
+	w, err := demo.Start(t.Context(), demo.Config{Server: demo.ServerConfig{Engine: sdk.New}, Now: func() time.Time { return time.Now().Add(time.Duration(late.Load())) }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"drawbridge/internal/demo"
+	"drawbridge/internal/demo/sdk"
 )
 
 // place is a person's machine and the world it talks to. At the end of the test nothing that the identity provider
@@ -51,6 +52,7 @@ func newPlace(t testing.TB, cfg demo.Config) *place {
 		t.Fatal(err)
 	}
 	cfg.Now = p.clock.now
+	cfg.Server.Engine = sdk.New
 	world, err := demo.Start(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"drawbridge/internal/demo"
+	"drawbridge/internal/demo/sdk"
 	"drawbridge/internal/secret"
 )
 
@@ -163,6 +164,7 @@ func startWorld(ts *testscript.TestScript, neg bool, args []string) {
 		cfg.IdP.Clients = []demo.Client{{ID: *client, Secret: secret.New(*clientSecret), RedirectURIs: []string{*redirect}}}
 	}
 	var err error
+	cfg.Server.Engine = sdk.New
 	s.world, err = demo.Start(context.Background(), cfg)
 	ts.Check(err)
 	s.world.IdP.SetFaults(demo.Faults{NoRegistration: !*registration, NoRevocation: !*revocation})

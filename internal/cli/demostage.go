@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/modelcontextprotocol/go-sdk/mcp"
-
 	"drawbridge/internal/demo"
 	"drawbridge/internal/secret"
 	"drawbridge/tokenstore"
@@ -89,15 +87,15 @@ func (s *stage) firstStart(ctx context.Context) error {
 	}
 	defer client.close()
 	s.scene("An MCP client starts drawbridge. Nobody has signed in, yet the client is answered after %d ms.", time.Since(began).Milliseconds())
-	tools, err := client.session.ListTools(ctx, nil)
-	if err != nil || len(tools.Tools) != 1 || tools.Tools[0].Name != "sign_in" {
-		return fmt.Errorf("list tools before the sign-in: want the tool sign_in, got %v, %w", toolNames(tools), err)
+	tools, err := client.tools()
+	if err != nil || len(tools) != 1 || tools[0] != "sign_in" {
+		return fmt.Errorf("list tools before the sign-in: want the tool sign_in, got %v, %w", tools, err)
 	}
 	s.say("   Its tool list holds one tool, sign_in. The agent calls another one, whoami, and that waits for the person.")
 	if !s.auto {
 		s.say("   A browser tab opens now. Sign in as %s with the password %s.", demo.Ada().Name, demo.Ada().Password.Reveal())
 	}
-	text, err := client.callUntilSignedIn(ctx, "whoami")
+	text, err := client.callUntilSignedIn("whoami")
 	if err != nil {
 		return fmt.Errorf("call a tool across the sign-in: %w", err)
 	}
@@ -113,7 +111,7 @@ func (s *stage) secondStart(ctx context.Context) error {
 		return err
 	}
 	defer client.close()
-	if _, err := client.call(ctx, "whoami"); err != nil {
+	if _, err := client.callTool("whoami"); err != nil {
 		return fmt.Errorf("call a tool after a restart: %w", err)
 	}
 	if signIns := s.world.IdP.Counts().SignIns; signIns != 1 {
@@ -126,12 +124,12 @@ func (s *stage) secondStart(ctx context.Context) error {
 	return s.deactivate(ctx, client)
 }
 
-func (s *stage) refresh(ctx context.Context, client *demoClient) error {
+func (s *stage) refresh(ctx context.Context, client *mcpClient) error {
 	before := s.world.IdP.Counts().Refreshes
 	if err := pause(ctx, demoLifetime+200*time.Millisecond); err != nil {
 		return err
 	}
-	if _, err := client.call(ctx, "whoami"); err != nil {
+	if _, err := client.callTool("whoami"); err != nil {
 		return fmt.Errorf("call a tool after the token expired: %w", err)
 	}
 	counts := s.world.IdP.Counts()
@@ -142,7 +140,7 @@ func (s *stage) refresh(ctx context.Context, client *demoClient) error {
 	return nil
 }
 
-func (s *stage) deactivate(ctx context.Context, client *demoClient) error {
+func (s *stage) deactivate(ctx context.Context, client *mcpClient) error {
 	copied, err := s.credential(ctx)
 	if err != nil {
 		return fmt.Errorf("read the token store: %w", err)
@@ -152,7 +150,7 @@ func (s *stage) deactivate(ctx context.Context, client *demoClient) error {
 	if err := pause(ctx, demoLifetime+200*time.Millisecond); err != nil {
 		return err
 	}
-	text, err := client.call(ctx, "whoami")
+	text, err := client.callTool("whoami")
 	if err == nil {
 		return fmt.Errorf("the server still answers after the deactivation: %q", text)
 	}
@@ -238,22 +236,9 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func toolNames(r *mcp.ListToolsResult) (names []string) {
-	if r == nil {
-		return nil
-	}
-	for _, t := range r.Tools {
-		names = append(names, t.Name)
-	}
-	return names
-}
-
-// demoClient is an MCP client that talks to the real program over its standard streams.
-type demoClient struct{ session *mcp.ClientSession }
-
 // launch starts the program as an MCP client does. With byForm, the sign-in form is filled in over HTTP when the
 // program prints its address; otherwise the program opens a browser.
-func (s *stage) launch(ctx context.Context, byForm bool) (*demoClient, error) {
+func (s *stage) launch(ctx context.Context, byForm bool) (*mcpClient, error) {
 	args := append([]string{s.world.URL()}, s.storeFlags...)
 	if byForm {
 		args = append(args, "--no-browser")
@@ -264,12 +249,11 @@ func (s *stage) launch(ctx context.Context, byForm bool) (*demoClient, error) {
 		return nil, err
 	}
 	go s.watch(ctx, stderr, byForm)
-	client := mcp.NewClient(&mcp.Implementation{Name: "drawbridge-demo", Version: version()}, nil)
-	session, err := client.Connect(ctx, &mcp.CommandTransport{Command: cmd}, nil)
+	client, err := startMCP(cmd, "drawbridge-demo")
 	if err != nil {
 		return nil, fmt.Errorf("start %s as an MCP server: %w", s.self, err)
 	}
-	return &demoClient{session}, nil
+	return client, nil
 }
 
 var addressPattern = regexp.MustCompile(`https?://\S+/authorize\?\S+`)
@@ -287,30 +271,10 @@ func (s *stage) watch(ctx context.Context, stderr io.Reader, byForm bool) {
 	}
 }
 
-func (c *demoClient) close() { _ = c.session.Close() } // the program ends with its standard input
-
-// call calls a tool and returns its text; a tool error is an error.
-func (c *demoClient) call(ctx context.Context, tool string) (string, error) {
-	result, err := c.session.CallTool(ctx, &mcp.CallToolParams{Name: tool})
-	if err != nil {
-		return "", err
-	}
-	var text strings.Builder
-	for _, content := range result.Content {
-		if t, ok := content.(*mcp.TextContent); ok {
-			text.WriteString(t.Text + "\n")
-		}
-	}
-	if result.IsError {
-		return "", errors.New(text.String())
-	}
-	return text.String(), nil
-}
-
 // callUntilSignedIn repeats a call that a slow person lets run into its time limit.
-func (c *demoClient) callUntilSignedIn(ctx context.Context, tool string) (string, error) {
+func (c *mcpClient) callUntilSignedIn(tool string) (string, error) {
 	for {
-		text, err := c.call(ctx, tool)
+		text, err := c.callTool(tool)
 		if err == nil || !strings.Contains(err.Error(), "a person has to sign in first") {
 			return text, err
 		}

@@ -82,6 +82,10 @@ func trusted(files []string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// readTrustStore makes the standard library parse the system's trust store, which takes ten milliseconds and more and would
+// otherwise begin when the server's certificate is there.
+func readTrustStore() { _, _ = x509.SystemCertPool() } // without one, connecting fails and says why
+
 // toServer is the way to the MCP server's origin, which alone gets to see the client certificate. Without one it is shared,
 // the way to everybody.
 func (o *networkOptions) toServer(shared *http.Transport, server string) (*http.Transport, error) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +30,9 @@ func runBridge(ctx context.Context, env Env, o *options, url string) error {
 	o.forClient = true
 	if o.startupBudget <= 0 {
 		return usageError{hinted{errors.New("--startup-budget: the time must be positive"), "write it as --startup-budget 2500ms"}}
+	}
+	if strings.HasPrefix(url, "https:") {
+		go readTrustStore()
 	}
 	cfg := bridge.Config{URL: url, Version: version(), StartupBudget: o.startupBudget}
 	dir := memoryDir(env, url, o.profile)

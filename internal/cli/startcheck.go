@@ -9,9 +9,6 @@ import (
 	"os/exec"
 	"strings"
 	"time"
-
-	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
-	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 // startLimit is how long a started server may take to answer. The least patient client gives it ten seconds.
@@ -36,10 +33,8 @@ func tryStart(ctx context.Context, command string, args []string, list bool) (st
 	}
 	var said bytes.Buffer
 	cmd.Stderr = &said
-	client := mcp.NewClient(&mcp.Implementation{Name: "drawbridge-add", Version: version()}, nil)
-	session, err := client.Connect(ctx, &mcp.CommandTransport{Command: cmd}, nil)
-	var answer *jsonrpc.Error
-	if errors.As(err, &answer) {
+	client, err := startMCP(cmd, "drawbridge-add")
+	if errors.As(err, new(*rpcError)) {
 		if !list {
 			return started{}, nil // it answers, and that is what was asked
 		}
@@ -48,15 +43,15 @@ func tryStart(ctx context.Context, command string, args []string, list bool) (st
 	if err != nil {
 		return started{}, fmt.Errorf("start %s as a client does: %w%s", command, err, complaint(said.String()))
 	}
-	defer func() { _ = session.Close() }() // it ends with its standard input
+	defer client.close()
 	if !list {
 		return started{}, nil
 	}
-	tools, err := session.ListTools(ctx, nil)
+	s := started{}
+	s.tools, err = client.tools()
 	if err != nil {
 		return started{}, fmt.Errorf("list the tools as a client does: %w", err)
 	}
-	s := started{tools: toolNames(tools)}
 	s.needsHuman = len(s.tools) == 1 && s.tools[0] == "sign_in"
 	return s, nil
 }

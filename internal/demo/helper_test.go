@@ -16,11 +16,13 @@ import (
 	"golang.org/x/oauth2"
 
 	"drawbridge/internal/demo"
+	"drawbridge/internal/demo/sdk"
 )
 
 // start runs a world for one test.
 func start(t *testing.T, cfg demo.Config) *demo.World {
 	t.Helper()
+	cfg.Server.Engine = sdk.New
 	w, err := demo.Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -11,13 +11,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/modelcontextprotocol/go-sdk/auth"
-
 	"drawbridge/internal/secret"
 )
 
-// adminScope is what the tool admin needs besides the server's own scopes.
-const adminScope = "mcp:admin"
+// AdminScope is what the tool admin needs besides the server's own scopes.
+const AdminScope = "mcp:admin"
 
 // bodyLimit is the largest request body that is read, the same as the SDK's.
 const bodyLimit = 4 << 20
@@ -26,14 +24,11 @@ const bodyLimit = 4 << 20
 // proof of who is speaking.
 func (s *Server) protect(next http.Handler) http.Handler {
 	switch {
-	case s.cfg.Open:
+	case s.cfg.Open, s.cfg.Guard != nil:
 		return next
-	case s.cfg.Guard != nil:
-		return carryCaller(next)
 	case !s.cfg.APIKey.IsZero():
 		return s.requireAPIKey(next)
 	}
-	next = carryCaller(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, found := bearerToken(r)
 		if !found {
@@ -46,11 +41,11 @@ func (s *Server) protect(next http.Handler) http.Handler {
 			s.challenge(w, http.StatusUnauthorized, "invalid_token", err.Error(), s.cfg.Scopes)
 			return
 		}
-		if needed := s.neededScopes(w, r); !who.hasScopes(needed) {
+		if needed := s.neededScopes(w, r); !who.HasScopes(needed) {
 			s.challenge(w, http.StatusForbidden, "insufficient_scope", "the operation needs more scopes", needed)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, who)))
+		next.ServeHTTP(w, r.WithContext(WithPrincipal(r.Context(), who)))
 	})
 }
 
@@ -60,7 +55,7 @@ func bearerToken(r *http.Request) (string, bool) {
 	return strings.TrimSpace(token), found && strings.EqualFold(scheme, "Bearer")
 }
 
-// callerKey is the context key of the *caller that protect admitted.
+// callerKey is the context key of the *Principal that protect admitted.
 type callerKey struct{}
 
 // Caller is who a request speaks for, in the words of a guard.
@@ -72,26 +67,24 @@ type Caller struct {
 
 // Admit marks a request as one that a guard let through ([ServerConfig.Guard]).
 func Admit(r *http.Request, c Caller) *http.Request {
-	who := &caller{
+	who := &Principal{
 		Issuer: c.Issuer, Subject: c.Subject, ClientID: c.ClientID, Email: c.Email, Name: c.Name, Groups: c.Groups,
 		Scope: strings.Join(c.Scopes, " "), Expires: numericDate(c.Expires),
 	}
-	r = r.WithContext(context.WithValue(r.Context(), callerKey{}, who))
+	r = r.WithContext(WithPrincipal(r.Context(), who))
 	r.Header.Set("Authorization", "Bearer admitted") // the SDK's middleware wants to see some token; the guard kept the real one
 	return r
 }
 
-// carryCaller hands the caller to the SDK, which binds sessions to it. The SDK's own middleware is the only way in;
-// its challenges are not used because they lack error= and step-up depends on that.
-func carryCaller(next http.Handler) http.Handler {
-	verified := func(ctx context.Context, _ string, _ *http.Request) (*auth.TokenInfo, error) {
-		who, ok := ctx.Value(callerKey{}).(*caller)
-		if !ok {
-			return nil, auth.ErrInvalidToken
-		}
-		return &auth.TokenInfo{Scopes: who.scopes(), UserID: who.Subject, Extra: map[string]any{"caller": who}}, nil
-	}
-	return auth.RequireBearerToken(verified, &auth.RequireBearerTokenOptions{AllowMissingExpiration: true})(next)
+// WithPrincipal returns a context of a request that speaks for who.
+func WithPrincipal(ctx context.Context, who *Principal) context.Context {
+	return context.WithValue(ctx, callerKey{}, who)
+}
+
+// PrincipalOf returns who a request that protect admitted speaks for; nil on a server that does not ask for tokens.
+func PrincipalOf(ctx context.Context) *Principal {
+	who, _ := ctx.Value(callerKey{}).(*Principal)
+	return who
 }
 
 // challenge refuses a request and says what would be accepted (RFC 6750 §3, RFC 9728 §5.1).
@@ -118,7 +111,7 @@ func (s *Server) challenge(w http.ResponseWriter, status int, code, description 
 func (s *Server) neededScopes(w http.ResponseWriter, r *http.Request) []string {
 	for _, m := range peek(w, r) {
 		if m.Method == "tools/call" && m.Params.Name == "admin" {
-			return append(slices.Clone(s.cfg.Scopes), adminScope)
+			return append(slices.Clone(s.cfg.Scopes), AdminScope)
 		}
 	}
 	return s.cfg.Scopes

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/modelcontextprotocol/go-sdk/mcp"
-
 	"drawbridge/internal/secret"
 )
 
@@ -49,6 +47,9 @@ type ServerConfig struct {
 	// Guard, if not nil, stands in front of the server and decides in its place who gets in, and it publishes the metadata.
 	// It is given the resource and the issuer. What it lets through to inside it marks with [Admit].
 	Guard func(resource, issuer string, inside http.Handler) (http.Handler, error)
+	// Engine makes what speaks MCP. If nil, it is a small one with the tool whoami, for which the settings above
+	// mean nothing.
+	Engine func(Host) Engine
 	// Intercept, if not nil, sees every request first. It reports whether it answered the request.
 	Intercept func(w http.ResponseWriter, r *http.Request) (handled bool)
 	// Now is the clock. If nil, time.Now.
@@ -78,7 +79,7 @@ type Server struct {
 	origin string
 	cfg    ServerConfig
 	keys   *keySource // nil without an Issuer
-	mcp    *mcp.Server
+	engine Engine
 	http   *loopback
 
 	mu    sync.Mutex
@@ -112,7 +113,7 @@ func StartServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	if cfg.Issuer != "" {
 		s.keys = newKeySource(cfg.Issuer, cfg.JWKSURL)
 	}
-	s.mcp = s.newMCP()
+	s.engine = cfg.Engine(s.host())
 	handler := s.handler()
 	if cfg.Guard != nil {
 		if handler, err = cfg.Guard(s.url, cfg.Issuer, handler); err != nil {
@@ -133,6 +134,9 @@ func (c ServerConfig) withDefaults() ServerConfig {
 	if c.APIKeyHeader == "" {
 		c.APIKeyHeader = "X-Api-Key"
 	}
+	if c.Engine == nil {
+		c.Engine = newSmall
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -142,28 +146,28 @@ func (c ServerConfig) withDefaults() ServerConfig {
 	return c
 }
 
+func (s *Server) host() Host {
+	return Host{
+		ServerConfig: s.cfg,
+		Executed:     func(tool string) { s.update(func(st *serverState) { st.counts.Executions[tool]++ }) },
+		Cancelled:    func() { s.update(func(st *serverState) { st.counts.Cancelled++ }) },
+		Opened: func(id string) {
+			s.update(func(st *serverState) {
+				st.sessions[id] = true
+				st.counts.Opened++
+			})
+		},
+	}
+}
+
 // handler routes the MCP endpoint, the protected resource metadata and the broken endpoints.
 func (s *Server) handler() http.Handler {
-	options := &mcp.StreamableHTTPOptions{
-		Stateless:                    s.cfg.Stateless,
-		JSONResponse:                 s.cfg.JSONResponses,
-		PropagateRequestCancellation: true,
-		Logger:                       s.cfg.Log,
-	}
-	if s.cfg.EventStore {
-		options.EventStore = mcp.NewMemoryEventStore(nil)
-	}
-	mine := func(*http.Request) *mcp.Server { return s.mcp }
-	var serve http.Handler = mcp.NewStreamableHTTPHandler(mine, options)
-	if s.cfg.HTTPSSE {
-		serve = mcp.NewSSEHandler(mine, nil)
-	}
 	mux := http.NewServeMux()
 	mux.Handle("/broken/", http.StripPrefix("/broken", Broken()))
 	mux.HandleFunc("GET "+wellKnownResource, s.resourceMetadata)
 	mux.HandleFunc("GET "+wellKnownResource+"/", s.resourceMetadata)
 	mux.HandleFunc("GET "+privateMetadataPath, s.resourceMetadata)
-	mux.Handle(s.cfg.Path, s.protect(s.count(serve)))
+	mux.Handle(s.cfg.Path, s.protect(s.count(s.engine)))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var intercept func(http.ResponseWriter, *http.Request) bool
 		s.update(func(st *serverState) { intercept = st.intercept })
@@ -198,9 +202,7 @@ func (s *Server) Close() error {
 
 // DropSessions forgets every session, as a restart does: their next request is answered 404.
 func (s *Server) DropSessions() {
-	for one := range s.mcp.Sessions() {
-		_ = one.Close() // best effort: a session that is ending already is gone all the same
-	}
+	s.engine.DropSessions()
 	s.update(func(st *serverState) { clear(st.sessions) })
 }
 
@@ -216,12 +218,11 @@ func (s *Server) SetIntercept(f func(w http.ResponseWriter, r *http.Request) (ha
 
 // SendLog sends a logging notification of level info to every session whose client asked for that level.
 func (s *Server) SendLog(ctx context.Context, text string) {
-	for one := range s.mcp.Sessions() {
-		if err := one.Log(ctx, &mcp.LoggingMessageParams{Level: "info", Logger: "demo", Data: text}); err != nil {
-			s.cfg.Log.Debug("log notification not sent", "err", err)
-		}
-	}
+	s.engine.SendLog(ctx, text)
 }
+
+// SetExtraTool adds or removes a tool named extra; either way sessions are told that the list of tools has changed.
+func (s *Server) SetExtraTool(present bool) { s.engine.SetExtraTool(present) }
 
 // Counts returns what the server has done so far.
 func (s *Server) Counts() (c ServerCounts) {

@@ -338,3 +338,57 @@ func TestBroken(t *testing.T) {
 		t.Errorf("hang: %v %v", resp, err)
 	}
 }
+
+// TestSmallEngine: without the SDK's engine the server has sessions and one tool.
+func TestSmallEngine(t *testing.T) {
+	s, err := demo.StartServer(t.Context(), demo.ServerConfig{Open: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	session := ""
+	exchange := func(method, body string) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), method, s.URL(), strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Mcp-Session-Id", session)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		if id := resp.Header.Get("Mcp-Session-Id"); id != "" {
+			session = id
+		}
+		return resp.StatusCode, string(text)
+	}
+	for _, tt := range []struct {
+		method, body string
+		status       int
+		holds        string
+	}{
+		{"POST", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, 404, "no such session"},
+		{"POST", `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}`, 200, `"protocolVersion":"2025-06-18"`},
+		{"POST", `{"jsonrpc":"2.0","method":"notifications/initialized"}`, 202, ""},
+		{"POST", `{"jsonrpc":"2.0","id":"a","method":"tools/list"}`, 200, `"id":"a"`},
+		{"POST", `{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"whoami"}}`, 200, "Nobody in particular"},
+		{"POST", `{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"echo"}}`, 200, "-32601"},
+		{"POST", `{"jsonrpc":"2.0","id":4,"method":"ping"}`, 200, `"result":{}`},
+		{"POST", `{`, 400, ""},
+		{"GET", "", 405, ""},
+		{"DELETE", "", 204, ""},
+	} {
+		if status, text := exchange(tt.method, tt.body); status != tt.status || !strings.Contains(text, tt.holds) {
+			t.Errorf("%s %s: %d %s, want %d and %s", tt.method, tt.body, status, text, tt.status, tt.holds)
+		}
+	}
+	s.DropSessions()
+	if status, _ := exchange("POST", `{"jsonrpc":"2.0","id":5,"method":"ping"}`); status != 404 {
+		t.Errorf("a dropped session is answered %d", status)
+	}
+	if c := s.Counts(); c.Opened != 1 || c.Executions["whoami"] != 1 {
+		t.Errorf("counts %+v", c)
+	}
+}

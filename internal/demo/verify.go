@@ -17,8 +17,8 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// caller is who an access token speaks for (RFC 9068 §2.2).
-type caller struct {
+// Principal is who an access token speaks for (RFC 9068 §2.2).
+type Principal struct {
 	Issuer    string       `json:"iss"`
 	Subject   string       `json:"sub"`
 	Audience  jwt.Audience `json:"aud"`
@@ -32,15 +32,17 @@ type caller struct {
 	Groups    []string     `json:"groups"`
 }
 
-func (c *caller) scopes() []string { return strings.Fields(c.Scope) }
+// Scopes returns what the token is good for.
+func (c *Principal) Scopes() []string { return strings.Fields(c.Scope) }
 
-func (c *caller) hasScopes(needed []string) bool { return among(needed, c.scopes()...) }
+// HasScopes reports whether the token is good for all that is needed.
+func (c *Principal) HasScopes(needed []string) bool { return among(needed, c.Scopes()...) }
 
 // accepted are the algorithms of access tokens. RFC 9068 §2.1 rules out "none".
 var accepted = []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.PS256, jose.EdDSA}
 
 // verify judges an access token as RFC 9068 §4 demands. Its errors are for the challenge: they quote nothing.
-func (s *Server) verify(ctx context.Context, token string) (*caller, error) {
+func (s *Server) verify(ctx context.Context, token string) (*Principal, error) {
 	parsed, err := jwt.ParseSigned(token, accepted)
 	if err != nil {
 		return nil, errors.New("the access token is not a signed JWT")
@@ -55,14 +57,14 @@ func (s *Server) verify(ctx context.Context, token string) (*caller, error) {
 		s.cfg.Log.Warn("no key for a token", "err", err)
 		return nil, errors.New("the key of the access token is not known")
 	}
-	var who caller
+	var who Principal
 	if err := parsed.Claims(key, &who); err != nil {
 		return nil, errors.New("the signature of the access token is wrong")
 	}
 	return &who, s.judge(&who)
 }
 
-func (s *Server) judge(who *caller) error {
+func (s *Server) judge(who *Principal) error {
 	now := numericDate(s.cfg.Now())
 	switch {
 	case who.Issuer != s.cfg.Issuer:

@@ -1,4 +1,4 @@
-package demo
+package sdk
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"drawbridge/internal/demo"
 )
 
 const noticeURI = "demo://notice"
@@ -41,7 +43,7 @@ func greet(_ context.Context, req *mcp.GetPromptRequest) (*mcp.GetPromptResult, 
 // complete offers the names of the default users for the argument of the prompt greet.
 func complete(_ context.Context, req *mcp.CompleteRequest) (*mcp.CompleteResult, error) {
 	values := []string{} // the schema wants an array, not null
-	for _, name := range []string{Ada().Name, Grace().Name} {
+	for _, name := range []string{demo.Ada().Name, demo.Grace().Name} {
 		if strings.HasPrefix(name, req.Params.Argument.Value) {
 			values = append(values, name)
 		}
