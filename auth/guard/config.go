@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -176,17 +175,6 @@ func isLoopback(host string) bool {
 	return err == nil && addr.Unmap().IsLoopback()
 }
 
-// sameOrigin reports whether two URLs name the same scheme, host and port.
-func sameOrigin(a, b *url.URL) bool {
-	port := func(u *url.URL) string {
-		if u.Port() != "" {
-			return u.Port()
-		}
-		return map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	return a.Scheme == b.Scheme && strings.EqualFold(net.JoinHostPort(a.Hostname(), port(a)), net.JoinHostPort(b.Hostname(), port(b)))
-}
-
 // quoteLimit is how many bytes of foreign text an error shows.
 const quoteLimit = 200
 
@@ -211,9 +199,10 @@ func printable(s string) string {
 
 // union returns the words of all lists, each once, in order.
 func union(lists ...[]string) (all []string) {
+	seen := map[string]bool{}
 	for _, word := range slices.Concat(lists...) {
-		if !slices.Contains(all, word) {
-			all = append(all, word)
+		if !seen[word] {
+			all, seen[word] = append(all, word), true
 		}
 	}
 	return all
