@@ -116,6 +116,84 @@ func TestRequestHurriesTheNextTry(t *testing.T) {
 	})
 }
 
+// TestAwayOrWrong: initialize is answered in the server's place where waiting may help, else with the error.
+func TestAwayOrWrong(t *testing.T) {
+	refusal := `{"jsonrpc":"2.0","id":0,"error":{"code":-32000,"message":"no"}}`
+	for name, tt := range map[string]struct {
+		status int
+		body   string
+		early  bool
+	}{
+		"overloaded":                {http.StatusServiceUnavailable, "", true},
+		"gateway's JSON-RPC error":  {http.StatusBadGateway, refusal, true},
+		"too many requests":         {http.StatusTooManyRequests, "", true},
+		"request time-out":          {http.StatusRequestTimeout, "", true},
+		"not found":                 {http.StatusNotFound, "", false},
+		"forbidden":                 {http.StatusForbidden, "", false},
+		"server's refusal":          {http.StatusOK, refusal, false},
+		"server's refusal with 400": {http.StatusBadRequest, refusal, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := start(t, inMemory(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Content-Type", "application/json")
+					w.WriteHeader(tt.status)
+					_, _ = w.Write([]byte(tt.body))
+				}), open{}))
+				c.send(initialize)
+				if got := c.next(); strings.HasPrefix(got, earlyResult) != tt.early || !tt.early && !strings.Contains(got, `"error"`) {
+					t.Errorf("initialize: %s", got)
+				}
+				c.finish()
+			})
+		})
+	}
+}
+
+// tryer is an Authorizer that notes which tries count as traffic that nobody asked for.
+type tryer struct {
+	open
+	mu      sync.Mutex
+	unasked []bool
+}
+
+func (a *tryer) Authorize(req *http.Request) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.unasked = append(a.unasked, bridge.IsBackground(req.Context()))
+	return nil
+}
+
+// TestTriesRenewNothing: only the first try is the client's; those that follow by themselves renew no sign-in for a client
+// that is idle. Retry-After is honoured between them.
+func TestTriesRenewNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, began := &tryer{}, time.Now()
+		var second time.Duration
+		c := start(t, inMemory(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if a.mu.Lock(); len(a.unasked) == 2 {
+				second = time.Since(began)
+			}
+			a.mu.Unlock()
+			w.Header().Set("Retry-After", "10")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}), a))
+		c.send(initialize)
+		c.next()
+		<-time.After(time.Minute)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		for i, unasked := range a.unasked {
+			if unasked != (i > 0) {
+				t.Errorf("try %d is unasked: %v", i, unasked)
+			}
+		}
+		if len(a.unasked) < 3 || second != 10*time.Second {
+			t.Errorf("%d tries in a minute, the second after %v", len(a.unasked), second)
+		}
+	})
+}
+
 // TestIdleBridgeIsSilent: half an hour after the client's last request a server that is away is not tried any more, until
 // the next request.
 func TestIdleBridgeIsSilent(t *testing.T) {
