@@ -146,14 +146,15 @@ func TestKept(t *testing.T) {
 		page("3")
 		kept(`{"tools":[{"name":"a"}, {"name":"b"},{"name":"c"}]}`)
 		l.delay(time.Second)
+		l.set("prompts/list", `{"prompts":[]}`)
 		c.send(listPrompts)
 		synctest.Wait()
 		m.belongTo("bob") // somebody else signed in meanwhile
 		c.next()
 		c.finish()
-		for name := range m.all() {
-			if strings.HasPrefix(name, "bob") {
-				t.Errorf("kept for bob what was said to ada: %s", name)
+		for name, text := range m.all() {
+			if strings.HasPrefix(name, "bob") || text == `{"prompts":[]}` {
+				t.Errorf("kept after ada was gone: %s = %s", name, text)
 			}
 		}
 	})
