@@ -106,6 +106,7 @@ func TestSleep(t *testing.T) {
 			awake := time.Now()
 			c.want(`{"jsonrpc":"2.0","id":1,"result":{}}`)
 			<-time.After(time.Second)
+			synctest.Wait()
 			if took := time.Since(awake); took > time.Second || gets != 2 {
 				t.Errorf("HTTP/2 %v: the call took %v, and the GET stream was opened %d times, want 2", http2, took, gets)
 			}

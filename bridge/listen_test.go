@@ -48,7 +48,7 @@ func TestStreamComesBack(t *testing.T) {
 		"429":       func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) },
 		"409":       func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusConflict) },
 		"ends":      func(w http.ResponseWriter, _ *http.Request) { events(w) },
-		"retry 50":  func(w http.ResponseWriter, _ *http.Request) { events(w)("retry: 50\ndata:") },
+		"retry 5 s": func(w http.ResponseWriter, _ *http.Request) { events(w)("retry: 5000\ndata:") },
 		"405":       func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusMethodNotAllowed) },
 		"web page":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
 		"404":       func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) },
@@ -69,6 +69,7 @@ func TestStreamComesBack(t *testing.T) {
 				c.want(initResult)
 				c.send(initialized)
 				c.keepAsking(outage + 20*time.Minute)
+				synctest.Wait()
 				n, last := len(*times), (*times)[len(*times)-1]
 				switch name {
 				case "405", "web page", "404":
@@ -81,8 +82,8 @@ func TestStreamComesBack(t *testing.T) {
 					}
 				default:
 					pace := 12 * time.Second // 15 s to 30 s, or what the server asks for
-					if name == "retry 50" {
-						pace = 20 * time.Millisecond
+					if name == "retry 5 s" {
+						pace = 4 * time.Second
 					}
 					late := slices.IndexFunc(*times, func(at time.Time) bool { return !at.Before(back) })
 					if late < 0 || (*times)[late].Sub(back) > 30*time.Second || n > int(outage/pace) {
@@ -115,6 +116,7 @@ func TestSilentStream(t *testing.T) {
 			c.want(initResult)
 			c.send(initialized)
 			c.keepAsking(time.Hour)
+			synctest.Wait()
 			want := 7
 			if comments {
 				want = 1
@@ -151,6 +153,7 @@ func TestIdleClientHasNoStream(t *testing.T) {
 		synctest.Wait()
 		began := time.Now()
 		<-time.After(8 * time.Hour)
+		synctest.Wait()
 		if len(*times) != 1 || ended.Sub(began) < 30*time.Minute || ended.Sub(began) > 31*time.Minute {
 			t.Errorf("%d GETs; the stream ended after %v", len(*times), ended.Sub(began))
 		}
@@ -162,6 +165,7 @@ func TestIdleClientHasNoStream(t *testing.T) {
 		c.send(listTools)
 		c.want(`{"jsonrpc":"2.0","id":1,"result":{}}`)
 		c.want(toolsChanged)
+		synctest.Wait()
 		if len(*times) != 2 {
 			t.Errorf("%d GETs after the next request, want 2", len(*times))
 		}
@@ -183,6 +187,7 @@ func TestStreamFindsTheSessionLost(t *testing.T) {
 		s.push <- "data:\n\nevent: end" // the handler goes on; what ends it is below
 		<-time.After(11 * time.Minute)  // the silent stream is opened anew, and refused
 		c.want(toolsChanged)
+		synctest.Wait()
 		if s.opened != 2 {
 			t.Errorf("%d sessions were opened, want 2", s.opened)
 		}
@@ -276,6 +281,7 @@ func TestResume(t *testing.T) {
 				if got := c.next(); !strings.Contains(got, tt.want) {
 					t.Errorf("the client gets %s\nwant %s", got, tt.want)
 				}
+				synctest.Wait()
 				if calls != 1 || gets != tt.gets {
 					t.Errorf("%d calls and %d GETs in %v, want 1 and %d", calls, gets, time.Since(began), tt.gets)
 				}

@@ -324,6 +324,7 @@ func TestEveryAnswerToEveryLoss(t *testing.T) {
 			t.Errorf("the client gets %s", line) // and no list_changed, which would begin it all again
 		}
 		<-time.After(time.Hour)
+		synctest.Wait()
 		if s.opened != 3 {
 			t.Errorf("%d sessions were opened, want 3", s.opened)
 		}
