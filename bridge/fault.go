@@ -134,7 +134,8 @@ func mustJSON(v any) []byte {
 }
 
 func tooLong(limit int) *fault {
-	return &fault{code: codeInvalidRequest, kind: "too_long", text: fmt.Sprintf("the message is longer than %d bytes", limit)}
+	return &fault{code: codeInvalidRequest, kind: "too_long", text: fmt.Sprintf("the message is longer than %d bytes", limit),
+		hint: "the limit is drawbridge's, and can be raised where it is started"}
 }
 
 // hintOf returns the hint that an error of another package carries.

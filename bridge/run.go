@@ -25,9 +25,11 @@ const (
 	// maxAnswers bounds how many answers of the bridge's own wait while the client does not read.
 	maxAnswers = 256
 
-	defaultCallWait   = 55 * time.Second
-	defaultMaxMessage = 64 << 20
+	defaultCallWait = 55 * time.Second
 )
+
+// DefaultMaxMessage is the size of the largest message, in bytes, where the configuration does not say.
+const DefaultMaxMessage = 64 << 20
 
 // DefaultStartupBudget is how long initialize and lists wait for the server where the configuration does not say.
 const DefaultStartupBudget = 2500 * time.Millisecond
@@ -95,7 +97,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.StartupBudget = orDefault(c.StartupBudget, DefaultStartupBudget)
 	c.CallWait = orDefault(c.CallWait, defaultCallWait)
-	c.MaxMessage = orDefault(c.MaxMessage, defaultMaxMessage)
+	c.MaxMessage = orDefault(c.MaxMessage, DefaultMaxMessage)
 	if c.clock == nil {
 		c.clock = clock()
 	}

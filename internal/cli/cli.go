@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 
 	"github.com/spf13/cobra"
 
@@ -53,6 +54,7 @@ const (
 
 // Main runs one command and returns the exit code. ctx ends on a signal.
 func Main(ctx context.Context, env Env) int {
+	log.SetOutput(io.Discard) // net/http remarks on broken answers there, and quotes them: a server may echo a token
 	root := newRoot(env)
 	root.SetArgs(env.Args)
 	root.SetIn(env.Stdin)

@@ -31,6 +31,7 @@ type options struct {
 	allowHTTP     bool
 	transport     string
 	startupBudget time.Duration
+	maxMessage    int // in MiB
 
 	tokenStore, tokenStoreDir, tokenStoreKeyFile, tokenStoreKeyCommand string
 
@@ -63,6 +64,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	o.network.register(f)
 	f.BoolVar(&o.allowHTTP, "allow-http", false, "accept an MCP server URL with plain http beyond this machine")
 	registerTransport(f, &o.transport)
+	f.IntVar(&o.maxMessage, "max-message", bridge.DefaultMaxMessage>>20, "the size of the largest message in either direction, in MiB")
 	f.DurationVar(&o.startupBudget, "startup-budget", bridge.DefaultStartupBudget, "how long the client's handshake and lists wait for the server before they are answered in its place")
 	f.StringVar(&o.tokenStore, "token-store", "", "where tokens live: keychain, kernel, file or memory (default: DRAWBRIDGE_TOKEN_STORE, else keychain)")
 	f.StringVar(&o.tokenStoreDir, "token-store-dir", "", "directory of the file store (default: DRAWBRIDGE_TOKEN_STORE_DIR, else in your configuration directory)")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -25,16 +26,22 @@ func newRun(env Env, o *options) *cobra.Command {
 	}
 }
 
+// maxMaxMessage is the largest limit of messages, in MiB: on a machine with 32 bits there is no larger piece of memory.
+const maxMaxMessage = 1024
+
 // runBridge serves an MCP client until it closes standard input.
 func runBridge(ctx context.Context, env Env, o *options, url string) error {
 	o.forClient = true
 	if o.startupBudget <= 0 {
 		return usageError{hinted{errors.New("--startup-budget: the time must be positive"), "write it as --startup-budget 2500ms"}}
 	}
+	if o.maxMessage < 1 || o.maxMessage > maxMaxMessage {
+		return usageError{hinted{fmt.Errorf("--max-message: %d MiB is not between 1 and %d", o.maxMessage, maxMaxMessage), "write it as --max-message 128"}}
+	}
 	if strings.HasPrefix(url, "https:") {
 		go readTrustStore()
 	}
-	cfg := bridge.Config{URL: url, Version: version(), StartupBudget: o.startupBudget}
+	cfg := bridge.Config{URL: url, Version: version(), StartupBudget: o.startupBudget, MaxMessage: o.maxMessage << 20}
 	dir := memoryDir(env, url, o.profile)
 	if err := o.setTransport(&cfg, dir); err != nil {
 		return err
