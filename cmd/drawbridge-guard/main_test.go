@@ -97,7 +97,9 @@ func (p *idp) token(t testing.TB, user string, groups []string, claims map[strin
 }
 
 // upstream is an MCP server of the Go SDK, with sessions.
-func upstream(t testing.TB) string {
+func upstream(t testing.TB) string { return serveTools(t, nil) }
+
+func serveTools(t testing.TB, options *mcp.StreamableHTTPOptions) string {
 	t.Helper()
 	s := mcp.NewServer(&mcp.Implementation{Name: "inner", Version: "1"}, nil)
 	for _, name := range []string{"read", "write", "deploy"} {
@@ -105,7 +107,7 @@ func upstream(t testing.TB) string {
 			return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: name + " done for " + r.Extra.Header.Get("Drawbridge-Identity")}}}, nil, nil
 		})
 	}
-	web := httptest.NewServer(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, nil))
+	web := httptest.NewServer(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, options))
 	t.Cleanup(web.Close)
 	return web.URL
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -152,6 +153,52 @@ func TestPolicy(t *testing.T) {
 	_, err := client.Connect(t.Context(), &mcp.StreamableClientTransport{Endpoint: "http://mcp.example.com/mcp", HTTPClient: stranger}, nil)
 	if err == nil || !strings.Contains(err.Error(), "this server needs the group staff") {
 		t.Errorf("connect without the group: %v", err)
+	}
+}
+
+// noting keeps the revisions that requests named.
+type noting struct {
+	http.RoundTripper
+	mu   sync.Mutex
+	seen map[string]bool // guarded by mu
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (n *noting) RoundTrip(r *http.Request) (*http.Response, error) {
+	n.mu.Lock()
+	n.seen[r.Header.Get("Mcp-Method")+" "+r.Header.Get("Mcp-Protocol-Version")] = true
+	n.mu.Unlock()
+	return n.RoundTripper.RoundTrip(r)
+}
+
+// TestModern: the same holds for a client and a server that speak 2026-07-28, which has no sessions and repeats the
+// message in headers.
+func TestModern(t *testing.T) {
+	p := startIDP(t)
+	yaml, _ := setup(t, p, serveTools(t, &mcp.StreamableHTTPOptions{Stateless: true}))
+	g := startGuard(t, yaml+rules)
+	notes := &noting{RoundTripper: balance(p.token(t, "ada", []string{"staff"}, nil), g), seen: map[string]bool{}}
+	client := mcp.NewClient(&mcp.Implementation{Name: "client", Version: "1"}, nil)
+	session, err := client.Connect(t.Context(), &mcp.StreamableClientTransport{Endpoint: "http://mcp.example.com/mcp", HTTPClient: &http.Client{Transport: notes}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	if diff := cmp.Diff([]string{"read", "write"}, tools(t, session)); diff != "" {
+		t.Errorf("tools (-want +got):\n%s", diff)
+	}
+	if text, err := call(session, "read"); err != nil || !strings.HasPrefix(text, "read done") {
+		t.Errorf("read: %q, %v", text, err)
+	}
+	if _, err := call(session, "deploy"); err == nil || !strings.Contains(err.Error(), "needs the group release") {
+		t.Errorf("deploy: %v", err)
+	}
+	notes.mu.Lock()
+	defer notes.mu.Unlock()
+	for _, want := range []string{"server/discover 2026-07-28", "tools/list 2026-07-28", "tools/call 2026-07-28"} {
+		if !notes.seen[want] {
+			t.Errorf("no request %s: %v", want, notes.seen)
+		}
 	}
 }
 
@@ -351,8 +398,13 @@ func TestIssuerAway(t *testing.T) {
 func TestConcurrent(t *testing.T) {
 	q := newQuota(limits{Concurrent: 2})
 	ada, bob := subject{"i", "ada"}, subject{"i", "bob"}
-	if !q.enter(ada) || !q.enter(ada) || q.enter(ada) || !q.enter(bob) {
-		t.Error("places are not counted by subject")
+	for i, want := range []bool{true, true, false} {
+		if got := q.enter(ada); got != want {
+			t.Errorf("request %d of ada enters: %v", i+1, got)
+		}
+	}
+	if !q.enter(bob) {
+		t.Error("bob is held up by ada")
 	}
 	q.leave(ada)
 	if !q.enter(ada) {

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -183,17 +184,17 @@ func TestAnswers(t *testing.T) {
 
 // TestRunsOnce: a key that makes the transport repeat requests does not make a tool call run twice.
 func TestRunsOnce(t *testing.T) {
-	calls := 0
+	var calls atomic.Int64
 	url := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if calls++; calls > 1 {
+		if calls.Add(1) > 1 {
 			_, _ = io.Copy(io.Discard, r.Body)
 			panic(http.ErrAbortHandler) // after it was read, as when a server dies while it works
 		}
 	}), nil)
 	send(t, http.MethodPost, url, "ada", ping) // so that the next request is on a connection used before
 	resp, _ := send(t, http.MethodPost, url, "ada", ping, "Idempotency-Key", "k")
-	if resp.StatusCode != http.StatusBadGateway || calls != 2 {
-		t.Errorf("status %d, the server saw %d requests; want 502 and 2", resp.StatusCode, calls)
+	if n := calls.Load(); resp.StatusCode != http.StatusBadGateway || n != 2 {
+		t.Errorf("status %d, the server saw %d requests; want 502 and 2", resp.StatusCode, n)
 	}
 }
 

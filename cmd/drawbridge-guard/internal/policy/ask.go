@@ -181,8 +181,8 @@ func (p *Policy) deny(q question, a answer, what string) guard.Decision {
 	if a.broken {
 		return guard.Decision{Reason: "the policy of this server cannot be evaluated; tell its administrator"}
 	}
-	for _, id := range a.forbids {
-		d := p.demands[id]
+	if len(a.forbids) > 0 {
+		d := p.demands[a.forbids[0]]
 		reason := d.reason
 		if reason == "" {
 			reason = what + " is forbidden"

@@ -268,9 +268,7 @@ func BenchmarkAuthorize(b *testing.B) {
 		b.Fatal(err)
 	}
 	q := &guard.Request{Identity: identity(func(id *guard.Identity) {
-		for _, g := range strings.Fields("a b c d e f g h i j k l m n o p") {
-			id.Groups = append(id.Groups, g)
-		}
+		id.Groups = append(id.Groups, strings.Fields("a b c d e f g h i j k l m n o p")...)
 	}), Call: tool("read_x")}
 	b.ReportAllocs()
 	for b.Loop() {
