@@ -74,7 +74,7 @@ func TestMemoryFiles(t *testing.T) {
 			files++
 			want = 0o600
 			text, err := os.ReadFile(path)
-			if err != nil || bytes.Contains(text, []byte("ada")) {
+			if err != nil || bytes.Contains(text, []byte("ada@")) {
 				t.Errorf("%s: %q, %v", path, text, err)
 			}
 		}
