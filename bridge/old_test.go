@@ -440,3 +440,55 @@ func TestKnownTransport(t *testing.T) {
 		})
 	}
 }
+
+// TestOldStreamFlaps: a server that ends its streams at once is asked less and less often, and works when it has recovered.
+func TestOldStreamFlaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &oldPeer{}
+		cfg, _ := startOld(t, p)
+		c := start(t, cfg)
+		c.greet()
+		flaps := true
+		go func() {
+			for flaps {
+				p.cut()
+				time.Sleep(100 * time.Millisecond)
+			}
+		}()
+		const span = 10 * time.Minute
+		go func() {
+			for range c.lines { // what the client is told of new sessions
+			}
+		}()
+		time.Sleep(span)
+		if got := strings.Count(p.requests(), "GET /mcp"); got < 20 || got > 100 {
+			t.Errorf("%d streams were opened in %v", got, span)
+		}
+		flaps = false
+		time.Sleep(time.Minute)
+		before := p.executions(`{"n":1}`)
+		c.send(`{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"n":1}}`)
+		time.Sleep(time.Minute)
+		if p.executions(`{"n":1}`) != before+1 {
+			t.Error("the server has recovered, and gets no call")
+		}
+	})
+}
+
+// TestBorrowedSessionName: a server of Streamable HTTP cannot pass its session off as one of the old transport.
+func TestBorrowedSessionName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &oldPeer{post: func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Mcp-Session-Id", "drawbridge-httpsse-1")
+			answerJSON(w, initResult)
+		}}
+		cfg, _ := startOld(t, p)
+		c := start(t, cfg)
+		c.greet()
+		c.send(`{"jsonrpc":"2.0","id":0,"method":"tools/call","params":{}}`)
+		c.want(initResult)
+		if got := strings.Count(p.requests(), "initialize"); got != 2 { // the second one is notifications/initialized
+			t.Errorf("requests:\n%s", p.requests())
+		}
+	})
+}

@@ -85,9 +85,11 @@ type Client struct {
 	pool *bulk.Pool // memory for big messages
 
 	mu    sync.Mutex
-	known bool     // the server speaks HTTP+SSE, as far as we know
-	now   *session // nil where there is none
-	count int      // of sessions, to name them
+	known bool      // the server speaks HTTP+SSE, as far as we know
+	now   *session  // nil where there is none
+	count int       // of sessions, to name them
+	brief int       // how many of the last sessions in a row ended soon after they began
+	last  time.Time // when the last one ended
 }
 
 // New returns a Client.
@@ -151,6 +153,9 @@ func (c *Client) detect(req *http.Request, body []byte, m envelope.Message) (*ht
 	if err != nil || !mayBeOld(resp) {
 		if err == nil && resp.StatusCode < 300 {
 			c.learn(false)
+			if strings.HasPrefix(resp.Header.Get(sessionHeader), sessionPrefix) {
+				resp.Header.Del(sessionHeader) // it would be taken for one of ours
+			}
 		}
 		return resp, err
 	}
@@ -336,6 +341,9 @@ func detached(req *http.Request) (ctx context.Context, cancel context.CancelFunc
 }
 
 const (
+	// briefSession is a session that ended so soon that the next one waits before it begins, up to maxPause: a server that ends
+	// its streams at once is asked less and less often. A request waits as long, and must not give up over it.
+	briefSession, maxPause = 10 * time.Second, 10 * time.Second
 	// endpointLimit bounds the wait for the endpoint event, which a server of HTTP+SSE sends at once.
 	endpointLimit = 5 * time.Second
 	// overLimit bounds the wait for what becomes of a POST when the stream has ended.

@@ -16,6 +16,9 @@ import (
 // open opens the stream of a session, with the credentials of req. Where the server does not open one, it returns the answer
 // or the error.
 func (c *Client) open(req *http.Request) (*http.Response, *session, error) {
+	if err := c.pause(req.Context()); err != nil {
+		return nil, nil, err
+	}
 	ctx, cancel, stop := detached(req)
 	defer stop() // from then on the stream lives by itself
 	get, err := http.NewRequestWithContext(ctx, http.MethodGet, req.URL.String(), nil)
@@ -42,6 +45,34 @@ func (c *Client) open(req *http.Request) (*http.Response, *session, error) {
 		return nil, nil, cmp.Or(req.Context().Err(), err)
 	}
 	return nil, s, nil
+}
+
+// ended counts a session that the server ended.
+func (c *Client) ended(soon bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = time.Now()
+	if c.brief++; !soon {
+		c.brief = 0
+	}
+}
+
+// pause waits before a stream is opened, the longer the more streams ended at once. The first time it does not.
+func (c *Client) pause(ctx context.Context) error {
+	c.mu.Lock()
+	n, next := c.brief, c.last
+	c.mu.Unlock()
+	if n < 2 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(time.Until(next.Add(min(time.Second<<min(n-2, 10), maxPause))))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // own is what a request of ours carries of the headers of one that belongs to Streamable HTTP.

@@ -23,6 +23,8 @@ type session struct {
 	id     string
 	to     *url.URL
 
+	begun time.Time
+
 	ctx context.Context // life of the stream; cancelled by end
 	end context.CancelFunc
 
@@ -55,7 +57,7 @@ func (c *Client) start(ctx context.Context, cancel context.CancelFunc, resp *htt
 	c.count++
 	id := sessionPrefix + strconv.Itoa(c.count)
 	c.mu.Unlock()
-	s := &session{client: c, id: id, to: to, ctx: ctx, end: cancel, waiting: map[string]*waiter{}, more: make(chan struct{}, 1)}
+	s := &session{client: c, id: id, to: to, begun: time.Now(), ctx: ctx, end: cancel, waiting: map[string]*waiter{}, more: make(chan struct{}, 1)}
 	go s.read(resp, r)
 	return s
 }
@@ -84,6 +86,7 @@ func (s *session) finish(err error) {
 		s.over = fmt.Errorf("%w: %w", ErrStreamEnded, err)
 	}
 	s.mu.Unlock()
+	s.client.ended(time.Since(s.begun) < briefSession)
 	s.end()
 }
 
