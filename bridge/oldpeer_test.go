@@ -118,6 +118,7 @@ func (p *oldPeer) stream(w http.ResponseWriter, r *http.Request) {
 	p.streams[s.id] = s
 	p.mu.Unlock()
 	defer func() {
+		s.end()
 		p.mu.Lock()
 		delete(p.streams, s.id)
 		p.mu.Unlock()
