@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -99,8 +100,13 @@ func (a *addition) read(cmd *cobra.Command, args []string) (err error) {
 	if a.line, err = parseClientLine(slices.Concat(words, args[:1], args[behind:])); err != nil {
 		return err
 	}
-	if err := errors.Join(secretInURL(a.line.url), a.line.pinStore(a.env), a.line.options.translate(a.env, a.line.url)); err != nil {
+	if err := errors.Join(secretInURL(a.line.url), a.line.options.translate(a.env, a.line.url)); err != nil {
 		return err
+	}
+	if !a.shared() {
+		if err := a.line.pinStore(a.env); err != nil {
+			return err
+		}
 	}
 	if a.name == "" {
 		a.name = entryName(a.line.url)
@@ -111,6 +117,9 @@ func (a *addition) read(cmd *cobra.Command, args []string) (err error) {
 	a.result = addResult{Server: a.line.url, Name: a.name}
 	return errors.Join(checkEntryName(a.name), err)
 }
+
+// shared reports whether the entry is for others too, who keep their tokens where they like.
+func (a *addition) shared() bool { return a.choice.scope == string(clientconfig.Project) }
 
 func (a *addition) run(ctx context.Context) (err error) {
 	if a.choice.scope == "" {
@@ -290,7 +299,7 @@ func (a *addition) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := tryStart(ctx, entry.Command, entry.Args, !bare)
+	s, err := tryStart(ctx, entry, a.variablesFor(), !bare)
 	if err != nil || bare {
 		return err
 	}
@@ -298,7 +307,7 @@ func (a *addition) prepare(ctx context.Context) error {
 		if err := a.signIn(ctx); err != nil {
 			return err
 		}
-		if s, err = tryStart(ctx, entry.Command, entry.Args, true); err != nil {
+		if s, err = tryStart(ctx, entry, a.variablesFor(), true); err != nil {
 			return err
 		}
 	}
@@ -307,6 +316,15 @@ func (a *addition) prepare(ctx context.Context) error {
 	}
 	a.result.SignedIn, a.result.Tools = true, len(s.tools)
 	return nil
+}
+
+// variablesFor is the environment that the entry is tried with. Variables of our own are left out: what the entry needs has to
+// be in it. Of an entry that is shared, it does not.
+func (a *addition) variablesFor() []string {
+	if a.shared() {
+		return os.Environ()
+	}
+	return slices.DeleteFunc(os.Environ(), func(variable string) bool { return strings.HasPrefix(variable, "DRAWBRIDGE_") })
 }
 
 // withoutSignIn reports whether there is nobody to sign in now: it was not wanted, or the sign-in would be forgotten at once.

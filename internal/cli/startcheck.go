@@ -5,10 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"time"
+
+	"drawbridge/internal/clientconfig"
 )
 
 // startLimit is how long a started server may take to answer. The least patient client gives it ten seconds.
@@ -20,17 +21,12 @@ type started struct {
 	needsHuman bool // its only tool is the one that has a person sign in
 }
 
-// tryStart starts a command as an MCP client does, shakes hands, lists the tools and ends it. Variables of our own are left
-// out: what the command needs has to be in its arguments.
-func tryStart(ctx context.Context, command string, args []string, list bool) (started, error) {
+// tryStart starts an entry as an MCP client does, shakes hands, lists the tools if that is wanted, and ends it.
+func tryStart(ctx context.Context, e clientconfig.Entry, variables []string, list bool) (started, error) {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, command, args...)
-	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "DRAWBRIDGE_") {
-			cmd.Env = append(cmd.Env, variable)
-		}
-	}
+	cmd := exec.CommandContext(ctx, e.Command, e.Args...)
+	cmd.Env = variables
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	client, err := startMCP(cmd, "drawbridge-add")
@@ -38,10 +34,10 @@ func tryStart(ctx context.Context, command string, args []string, list bool) (st
 		if !list {
 			return started{}, nil // it answers, and that is what was asked
 		}
-		return started{}, fmt.Errorf("start %s as a client does: %w", command, err) // the answer says why
+		return started{}, fmt.Errorf("start %s as a client does: %w", e.Command, err) // the answer says why
 	}
 	if err != nil {
-		return started{}, fmt.Errorf("start %s as a client does: %w%s", command, err, complaint(said.String()))
+		return started{}, fmt.Errorf("start %s as a client does: %w%s", e.Command, err, complaint(said.String()))
 	}
 	defer client.close()
 	if !list {
