@@ -84,6 +84,43 @@ func TestServerAway(t *testing.T) {
 	})
 }
 
+// TestOwnRequestsHaveTheirIDs: no id of the bridge's own requests comes twice, also where it fetches page after page of a
+// list, to compare it with what it had kept.
+func TestOwnRequestsHaveTheirIDs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, s, l := remembering(t)
+		cfg := inMemory(s, open{})
+		g := &departed{RoundTripper: cfg.HTTP.Transport, away: true}
+		cfg.HTTP, cfg.Memory = &http.Client{Transport: g}, m
+		c := start(t, cfg)
+		c.send(initialize)
+		c.want(keptInit)
+		c.send(initialized, listTools)
+		c.next()
+		l.set("tools/list", `{"tools":[],"nextCursor":"2"}`)
+		l.set("tools/list2", `{"tools":[],"nextCursor":"3"}`)
+		l.set("tools/list3", `{"tools":[{"name":"c"}]}`)
+		g.set(false)
+		c.want(toolsChanged)
+		ids := map[string]int{}
+		for _, r := range s.requests() {
+			if _, id, own := strings.Cut(r.Body, `"drawbridge:`); own {
+				id, _, _ = strings.Cut(id, `"`)
+				ids[id]++
+			}
+		}
+		for id, n := range ids {
+			if n > 1 {
+				t.Errorf("id %s came %d times", id, n)
+			}
+		}
+		if got := m.all()["ada: tools/list"]; len(ids) < 3 || got != `{"tools":[{"name":"c"}]}` {
+			t.Errorf("%d requests of the bridge's own; kept %s", len(ids), got)
+		}
+		c.finish()
+	})
+}
+
 // TestRequestHurriesTheNextTry: nobody waits for a pause between two tries when the server is back.
 func TestRequestHurriesTheNextTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -178,6 +178,7 @@ type pump struct {
 	wake    chan struct{}  // 1-buffered; says that a client request went well, to the GET stream that waits for it
 
 	lastRequest atomic.Int64 // of the client, Unix time in nanoseconds
+	ownIDs      atomic.Int64 // counts requests of the bridge's own
 }
 
 func newPump(cfg Config, out io.Writer) *pump {

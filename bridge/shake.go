@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"drawbridge/bridge/envelope"
@@ -136,9 +137,13 @@ func (p *pump) confirm(h *handshake) error {
 	return err
 }
 
+// ownID is an id for a request of the bridge's own. MCP 2025-11-25: an id "MUST NOT have been previously used by the
+// requestor within the same session".
+func (p *pump) ownID() []byte { return fmt.Appendf(nil, `"drawbridge:%d"`, p.ownIDs.Add(1)) }
+
 // ask sends a request of the bridge's own and returns the answer. It never involves a human.
 func (p *pump) ask(ctx context.Context, link link, method string, params []byte) (envelope.Message, error) {
-	id := []byte(`"drawbridge:` + method + `"`)
+	id := p.ownID()
 	body := append([]byte(`{"jsonrpc":"2.0","id":`), id...)
 	body = append(body, `,"method":"`+method+`"`...)
 	if params != nil {

@@ -137,7 +137,7 @@ func (p *pump) signInTool(c *call) error {
 
 func (p *pump) checkAccess(c *call, h *handshake) error {
 	resp, err := p.up.send(c.ctx, exchange{
-		method: "POST", body: []byte(`{"jsonrpc":"2.0","id":"drawbridge:ping","method":"ping"}`), link: h.link,
+		method: "POST", body: concat(`{"jsonrpc":"2.0","id":`, p.ownID(), `,"method":"ping"}`, nil, ``), link: h.link,
 		attempt: Attempt{Operation: "tools/call " + signInToolName}, human: p.humanFor(c, wait), limit: p.cfg.CallWait,
 	})
 	if err != nil {
