@@ -20,9 +20,10 @@ import (
 	"drawbridge/internal/demo"
 )
 
-// These tests drive the real program, built once, as MCP clients and people do. The test binary plays two more programs:
+// These tests drive the real program, built once, as MCP clients and people do. The test binary plays more programs:
 //
 //	person      the command in BROWSER: opens the address it is given and signs in
+//	mcpserver   an MCP server, to be stopped and killed
 //	drawbridge  in scripts: runs the real program and keeps a record of its arguments and output
 
 // binary is the program under test.
@@ -33,7 +34,7 @@ var binary string
 var program = cli.Main
 
 func TestMain(m *testing.M) {
-	testscript.Main(builder{m}, map[string]func(){"drawbridge": record, "person": person})
+	testscript.Main(builder{m}, map[string]func(){"drawbridge": record, "person": person, "mcpserver": serve})
 }
 
 // builder builds the program before the tests run.

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package main_test
+
+// serve is played where processes can be stopped.
+func serve() {}
