@@ -302,8 +302,8 @@ func TestClientInitializesAgain(t *testing.T) {
 	})
 }
 
-// TestEveryAnswerToEveryLoss keeps a server that forgets every session at once from keeping the bridge busy for ever.
-func TestEveryAnswerToEveryLoss(t *testing.T) {
+// TestServerThatForgetsEverySession: it does not keep the bridge and its client busy for ever.
+func TestServerThatForgetsEverySession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &forgetful{refusal: notFound}
 		s.handle = func(w http.ResponseWriter, r *http.Request, a asked) bool {
