@@ -12,8 +12,9 @@
 // stdin is read all the time and every request runs in a goroutine of its own, so nothing holds up a ping. A request
 // waits until the [handshake] with the server is open: the server answered initialize and has the initialized
 // notification. Where the handshake needs a human (its [Authorizer] says [Pending]) or takes longer than the start-up
-// budget, the client's initialize is answered here and the handshake goes on by itself; lists get stand-ins, among them
-// the tool sign_in, and list_changed notifications follow when the server is there. Only operations (tools/call and the
+// budget, or the server is away, the client's initialize is answered here and the handshake goes on by itself; lists get
+// what the server said last (its [Memory]) or stand-ins, among them the tool sign_in, and list_changed notifications follow
+// when the server is there. Only operations (tools/call and the
 // like) wait for the human, and not for ever.
 //
 // # Who owns the bytes
