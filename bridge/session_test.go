@@ -92,7 +92,7 @@ func (s *forgetful) forget() {
 	s.session = 0
 }
 
-// seen returns what came since the last time, without the background's own GET and ping.
+// seen returns what came since the last time, but for GETs.
 func (s *forgetful) seen() (list []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,18 +103,6 @@ func (s *forgetful) seen() (list []string) {
 	}
 	s.got = nil
 	return list
-}
-
-func (s *forgetful) gets() (n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, g := range s.got {
-		if strings.HasSuffix(g, " GET") {
-			n++
-		}
-	}
-	s.got = nil
-	return n
 }
 
 var notFound = answer{status: http.StatusNotFound}
