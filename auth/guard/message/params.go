@@ -40,11 +40,19 @@ func (m *Message) params(raw []byte) error {
 		return err
 	}
 	if member, ok := mirroredIn[m.Method]; ok {
-		if m.mirrored, err = text(member, p[member]); err != nil {
+		if m.mirrored, err = optional(member, p[member]); err != nil {
 			return err
 		}
 	}
 	return m.targets(p)
+}
+
+// optional decodes a name that may be missing: what to answer then is the server's to say, and depends on its revision.
+func optional(member string, value []byte) (string, error) {
+	if value == nil {
+		return "", nil
+	}
+	return text(member, value)
 }
 
 func (m *Message) version(meta []byte) error {
@@ -60,7 +68,7 @@ func (m *Message) version(meta []byte) error {
 
 func (m *Message) targets(p map[string][]byte) (err error) {
 	if n, ok := named[m.Method]; ok {
-		name, err := text(n.member, p[n.member])
+		name, err := optional(n.member, p[n.member])
 		m.Targets = []Target{{n.target, name}}
 		return err
 	}
