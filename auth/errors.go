@@ -165,17 +165,26 @@ func quoted(s string) string { return strconv.Quote(printable(s)) }
 var errMalformed = errors.New("the answer is malformed HTTP")
 
 // netCause drops the URL that net/http puts before a cause: the caller has named the place already, and a URL may
-// carry a query.
+// carry a query. It drops what is quoted of an answer too.
 func netCause(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	if strings.Contains(err.Error(), "malformed") {
+	if errors.As(err, new(*tls.CertificateVerificationError)) {
+		return certificateCause(err)
+	}
+	if text := err.Error(); strings.Contains(text, "malformed") || strings.Contains(text, `"`) {
 		return errMalformed
 	}
-	return certificateCause(err)
+	return shown{err}
 }
+
+// shown is an error whose words may be those of the other end, as a proxy's refusal to connect has them.
+type shown struct{ error }
+
+func (s shown) Error() string { return printable(s.error.Error()) }
+func (s shown) Unwrap() error { return s.error }
 
 // certificateCause names who issued a certificate that is not trusted here, which is how a proxy that inspects TLS shows.
 func certificateCause(err error) error {

@@ -31,7 +31,7 @@ func (s *Session) checkPin(ctx context.Context, issuer string) error {
 	}
 	return hint(fmt.Errorf("client %s belongs to the authorization server %s, but the server now names %s",
 		quoted(s.cfg.Client.ID), quoted(pinned.Reveal()), quoted(issuer)),
-		"if the move is intended, confirm it with --issuer %s", printable(issuer))
+		"if the move is intended, confirm it with --issuer %s", flagValue(issuer))
 }
 
 // pin records the issuer right before the client's first use there, after a human has signed in.

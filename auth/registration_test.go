@@ -282,6 +282,13 @@ func TestSecretStaysWithItsIssuer(t *testing.T) {
 	_, err = st.session(config, func(c *Config) { c.Issuer = st.Issuer() }).SignIn(t.Context())
 	wantError(t, err, "not the pinned")
 
+	// The hint is pasted into a shell: an issuer that a shell would run is not repeated in it.
+	trap := evil.URL + "/$(id)"
+	err = (&Session{cfg: Config{Store: st.store, Client: client}}).checkPin(t.Context(), trap)
+	if wantError(t, err, "but the server now names"); strings.Contains(hintOf(err), "$") {
+		t.Errorf("the hint is %q", hintOf(err))
+	}
+
 	// The user confirms the move; then it is the new issuer that the client belongs to.
 	s = st.session(config, func(c *Config) { c.Issuer = evil.URL; c.Open = func(string) error { return nil } })
 	p, _, _ := st.pendingAfterLogin(s)

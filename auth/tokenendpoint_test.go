@@ -129,7 +129,16 @@ func TestTokenRequest(t *testing.T) {
 
 // TestMalformedAnswer keeps an echo out of the error that net/http makes of an answer that is not HTTP.
 func TestMalformedAnswer(t *testing.T) {
-	for _, answer := range []string{"CANARY\r\n\r\n", "HTTP/1.1 200 OK\r\nX: \x00CANARY\r\n\r\n", "HTTP/1.1 CANARY OK\r\n\r\n"} {
+	for _, answer := range []string{
+		"CANARY\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nX: \x00CANARY\r\n\r\n",
+		"HTTP/1.1 CANARY OK\r\n\r\n",
+		"HTTP/1.1 302 Found\r\nLocation: ://x?code=CANARY\r\n\r\n",
+		"HTTP/1.1 302 Found\r\nLocation: http://x/%zz?CANARY\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: CANARY\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2CANARY\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: CANARY\r\n\r\n",
+	} {
 		s := newScript(t)
 		s.on("/token", func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()
@@ -145,6 +154,18 @@ func TestMalformedAnswer(t *testing.T) {
 		if err == nil || strings.Contains(err.Error(), "CANARY") {
 			t.Errorf("%q gives %v", answer, err)
 		}
+	}
+}
+
+// TestRefusalOfAProxy: the words of whoever stands in the way neither reach the terminal as they are nor fill it.
+func TestRefusalOfAProxy(t *testing.T) {
+	refused := errors.New("Forbidden \x1b[2J\u202e" + strings.Repeat("x", 4<<10))
+	got := netCause(&url.Error{Op: "Post", URL: "https://idp.example.com/token?q", Err: refused}).Error()
+	if strings.ContainsAny(got, "\x1b\u202e") || len(got) > quoteLimit || !strings.HasPrefix(got, "Forbidden [2J") {
+		t.Errorf("it is shown as %q", got)
+	}
+	if err := netCause(refused); !errors.Is(err, refused) {
+		t.Errorf("%v does not wrap its cause", err)
 	}
 }
 
