@@ -24,9 +24,9 @@ const (
 
 // backoff is what failures of the token endpoint have led to. The zero value lets everything through.
 type backoff struct {
-	failures int
-	until    time.Time
-	cause    error
+	failures    int
+	from, until time.Time // of the pause
+	cause       error
 }
 
 // after returns the backoff after another failure.
@@ -37,11 +37,16 @@ func (b backoff) after(err error, now time.Time) backoff {
 	if errors.As(err, &asked) {
 		pause = max(pause, min(asked.pause(now), longestPause))
 	}
-	return backoff{b.failures + 1, now.Add(pause), err}
+	return backoff{b.failures + 1, now, now.Add(pause), err}
 }
 
-// left is how much of the pause is left.
-func (b backoff) left(now time.Time) time.Duration { return max(0, b.until.Sub(now)) }
+// left is how much of the pause is left. It is over when the clock was set back: by then the pause might be hours.
+func (b backoff) left(now time.Time) time.Duration {
+	if now.Before(b.from) {
+		return 0
+	}
+	return max(0, b.until.Sub(now))
+}
 
 // hold says why there is no attempt now, and when there will be one.
 func (b backoff) hold(now time.Time) error {

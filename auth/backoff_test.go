@@ -123,6 +123,44 @@ func TestBackoffOfDeadToken(t *testing.T) {
 	})
 }
 
+// TestClockSetBack: what happened at a moment that is still to come holds nobody up, since nobody can say for how long. A
+// machine that wakes may fail first and get the right time then.
+func TestClockSetBack(t *testing.T) {
+	var down failing
+	store := tokenstore.NewMemory()
+	s := planted(t, store, down.network)
+	defer s.Close()
+	ahead := time.Now().Add(time.Hour)
+	s.cfg.Now = func() time.Time { return ahead }
+	if _, err := authorize(t.Context(), t, s); err == nil {
+		t.Fatal("no error")
+	}
+	s.cfg.Now = time.Now
+	down.mended = true
+	h, err := s.load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if renewed, err := s.renew(t.Context(), h); err != nil || renewed.token().Reveal() != "new" {
+		t.Errorf("after the clock was set back by an hour a refresh yields %v", err)
+	}
+
+	if (rejected{ahead, errors.New("refused")}).recently(time.Now()) {
+		t.Error("a refusal of an hour to come is recent")
+	}
+	if left := recentTabs([]time.Time{ahead, time.Now()}, time.Now()); len(left) != 1 {
+		t.Errorf("%d tabs count, want the one that was opened by now", len(left))
+	}
+	s.update(func(st *state) { st.lastRequest = ahead })
+	if !s.isIdle() {
+		t.Error("a bridge whose last request is an hour to come is busy")
+	}
+	s.update(func(st *state) { st.stepUps = map[string]stepUp{"op": {maxStepUps, ahead}} })
+	if !s.countStepUp("op") {
+		t.Error("step-ups of an hour to come count")
+	}
+}
+
 // TestShortPauseIsWaitedOut: a request that comes in the first pauses waits for their end, and succeeds.
 func TestShortPauseIsWaitedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

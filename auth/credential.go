@@ -251,5 +251,12 @@ func renewedBy(c tokenstore.Credential, t tokens, now time.Time) tokenstore.Cred
 	return c
 }
 
+// within reports whether now is less than d after since. A moment to come counts as long ago: the clock was set back, and
+// nobody should wait until it has caught up.
+func within(since, now time.Time, d time.Duration) bool {
+	age := now.Sub(since)
+	return 0 <= age && age < d
+}
+
 // now is the clock without its monotonic part, which a stored time does not have either.
 func (s *Session) now() time.Time { return s.cfg.Now().UTC().Round(0) }

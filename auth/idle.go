@@ -36,5 +36,5 @@ func (s *Session) mayRenew(req *http.Request) bool {
 // isIdle reports whether the client made no request for idleLimit.
 func (s *Session) isIdle() bool {
 	last := s.view().lastRequest
-	return !last.IsZero() && s.now().Sub(last) >= idleLimit
+	return !last.IsZero() && !within(last, s.now(), idleLimit)
 }

@@ -181,7 +181,7 @@ func (s *Session) countStepUp(operation string) (ok bool) {
 			st.stepUps = map[string]stepUp{}
 		}
 		n := st.stepUps[operation]
-		if now.Sub(n.since) > stepUpMemory {
+		if !within(n.since, now, stepUpMemory) {
 			n = stepUp{since: now}
 		}
 		if ok = n.count < maxStepUps; ok {
@@ -201,7 +201,9 @@ type rejected struct {
 // rejectedMemory is how long nobody is asked again after that.
 const rejectedMemory = time.Minute
 
-func (r rejected) recently(now time.Time) bool { return r.err != nil && now.Sub(r.at) < rejectedMemory }
+func (r rejected) recently(now time.Time) bool {
+	return r.err != nil && within(r.at, now, rejectedMemory)
+}
 
 // sentToken is the access token that a request carried.
 func sentToken(req *http.Request) secret.Text {

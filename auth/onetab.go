@@ -426,5 +426,5 @@ func (s *Session) claimRecorded(p *signIn, tab bool) bool {
 }
 
 func recentTabs(opened []time.Time, now time.Time) []time.Time {
-	return slices.DeleteFunc(slices.Clone(opened), func(t time.Time) bool { return now.Sub(t) > tabMemory })
+	return slices.DeleteFunc(slices.Clone(opened), func(t time.Time) bool { return !within(t, now, tabMemory) })
 }
