@@ -89,13 +89,17 @@ func (s *Session) adopt(c tokenstore.Credential, renewed bool) held {
 	return h
 }
 
-// drop forgets the credential in memory, which the store no longer has. reason says why a human will be needed.
+// drop forgets the credential in memory, which the store no longer has. reason says why a human will be needed; "" is that
+// the record was gone.
 func (s *Session) drop(reason string) {
 	var old tokenstore.Credential
 	s.update(func(st *state) {
 		old = st.held.credential
 		st.held = held{loaded: true, generation: st.held.generation + 1}
 		st.unsaved, st.backoff = nil, backoff{}
+		if reason == "" && !old.AccessToken.IsZero() {
+			reason = reasonGone
+		}
 		if reason != "" {
 			st.reason = reason
 		}

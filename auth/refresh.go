@@ -13,6 +13,9 @@ import (
 // reasonRefused is what a person reads when the identity provider ended their sign-in.
 const reasonRefused = "your identity provider refused to renew this sign-in"
 
+// reasonGone is what they read when another process found that out, or they did it themselves: the record does not say.
+const reasonGone = reasonRefused + ", or somebody logged out"
+
 // errNeedsHuman means that no refresh can help.
 var errNeedsHuman = errors.New("only a new sign-in helps")
 

@@ -201,6 +201,29 @@ func TestDeactivated(t *testing.T) {
 	}
 }
 
+// TestDeactivatedIsToldByAll: the process that learns of it deletes the record. The others find none, and say why too.
+func TestDeactivatedIsToldByAll(t *testing.T) {
+	st := newStage(t)
+	first, second := st.session(), st.session()
+	st.mustCall(first)
+	st.mustCall(second)
+	st.IdP.Deactivate("ada")
+	st.clock.advance(time.Hour)
+	for _, s := range []*Session{first, second} {
+		_, err := s.Challenged(t.Context(), st.send(s), Attempt{Background: true})
+		if !errors.Is(err, ErrSignInRequired) || !strings.Contains(err.Error(), reasonRefused) {
+			t.Errorf("one of the two says %v", err)
+		}
+	}
+	// Nobody but the first signs in, so no record of a sign-in says why.
+	if verdict, err := second.Challenged(t.Context(), st.send(second), Attempt{}); verdict != Pending || err != nil {
+		t.Fatalf("%v, %v", verdict, err)
+	}
+	if p, _ := second.Pending(); p.Reason != reasonGone {
+		t.Errorf("the reason is %q", p.Reason)
+	}
+}
+
 // send sends one authorized request and returns the answer, body drained.
 func (st *stage) send(s *Session) *http.Response {
 	st.t.Helper()
