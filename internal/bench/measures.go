@@ -132,7 +132,7 @@ func (s *stage) sequence(ctx context.Context, p *peer, url, tool string, argumen
 		}
 		return took, err
 	}
-	for warm := time.Now(); time.Since(warm) < s.budget(200*time.Millisecond) || took == nil; {
+	for warm := time.Now(); time.Since(warm) < s.budget(700*time.Millisecond) || took == nil; {
 		first, err := call()
 		if err != nil {
 			return nil, err

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"time"
 
@@ -110,7 +111,22 @@ func (s *stage) startServer(ctx context.Context) error {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(s.at.CA))
 	s.trust, s.caFile = &tls.Config{RootCAs: pool}, filepath.Join(s.dir, "ca.pem")
-	return os.WriteFile(s.caFile, []byte(s.at.CA), 0o600)
+	return s.writeTrust()
+}
+
+// systemTrust are the files of trust stores of Linux distributions.
+var systemTrust = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"}
+
+// writeTrust writes the server's certificate behind those of the system, so that a program has as much to read as always.
+func (s *stage) writeTrust() error {
+	var all []byte
+	for _, name := range systemTrust {
+		if text, err := os.ReadFile(name); err == nil {
+			all = append(text, '\n')
+			break
+		}
+	}
+	return os.WriteFile(s.caFile, append(all, s.at.CA...), 0o600)
 }
 
 func (s *stage) urls() []string { return []string{s.at.Plain, s.at.TLS, s.at.Far, s.at.Closer} }
@@ -183,7 +199,7 @@ func (s *stage) storeFlags() []string {
 // arguments are those of a drawbridge command.
 func (s *stage) arguments(command, url string, more ...string) []string {
 	args := append([]string{command, url}, s.storeFlags()...)
-	if strings.HasPrefix(url, "https:") {
+	if strings.HasPrefix(url, "https:") && runtime.GOOS != "linux" {
 		args = append(args, "--ca-file", s.caFile)
 	}
 	return append(args, more...)
@@ -191,7 +207,7 @@ func (s *stage) arguments(command, url string, more ...string) []string {
 
 // environment is what children see: nothing that would make one run differ from another.
 func (s *stage) environment() []string {
-	env := []string{"HOME=" + s.dir, "DRAWBRIDGE_CACHE_DIR=" + filepath.Join(s.dir, "cache"), "NODE_EXTRA_CA_CERTS=" + s.caFile}
+	env := []string{"HOME=" + s.dir, "DRAWBRIDGE_CACHE_DIR=" + filepath.Join(s.dir, "cache"), "NODE_EXTRA_CA_CERTS=" + s.caFile, "SSL_CERT_FILE=" + s.caFile, "SSL_CERT_DIR=" + filepath.Join(s.dir, "none")}
 	for _, name := range []string{"PATH", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "GOMAXPROCS"} {
 		if value := os.Getenv(name); value != "" {
 			env = append(env, name+"="+value)

@@ -32,7 +32,8 @@ func (o *networkOptions) register(f *pflag.FlagSet) {
 const (
 	dialLimit, tlsLimit = 20 * time.Second, 20 * time.Second
 	idleLimit           = 90 * time.Second
-	maxIdle             = 64 // connections kept, so that a burst of calls does not dial again
+	maxIdle             = 64       // connections kept, so that a burst of calls does not dial again
+	readBuffer          = 16 << 10 // of a connection: a burst of events takes one system call
 )
 
 // transport is the way to everybody: proxies of the environment, the system's trust store and --ca-file, HTTP/2.
@@ -51,6 +52,7 @@ func (o *networkOptions) transport(env Env) (*http.Transport, error) {
 		DialContext:            p.dial(bridge.Dialer(dialLimit).DialContext),
 		ForceAttemptHTTP2:      true,
 		HTTP2:                  bridge.HTTP2(),
+		ReadBufferSize:         readBuffer,
 		MaxIdleConns:           maxIdle,
 		MaxIdleConnsPerHost:    maxIdle,
 		IdleConnTimeout:        idleLimit,
