@@ -22,7 +22,8 @@ const initializedLimit = 3 * time.Second
 // elicitations holds what the client is asked on behalf of the bridge.
 type elicitations struct {
 	mu     sync.Mutex
-	latest *elicitation // of the sign-in that was shown last; nil before
+	latest *elicitation    // of the sign-in that was shown last; nil before
+	ids    map[string]bool // of all, as JSON text
 }
 
 // elicitation asks the client to show the page of one sign-in.
@@ -33,14 +34,34 @@ type elicitation struct {
 	declined chan struct{} // closed when the person declined
 }
 
-// of returns the elicitation for s, a new one if there is none yet, or if renew is set and the person declined it.
-func (e *elicitations) of(s SignIn, renew bool) *elicitation {
+// of returns the elicitation for s, a new one if there is none yet.
+func (e *elicitations) of(s SignIn) *elicitation {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.latest == nil || e.latest.signIn != s.Done || renew && e.latest.isDeclined() {
-		// 128 random bits: no server picks this id for a request of its own.
-		e.latest = &elicitation{signIn: s.Done, id: "drawbridge-sign-in-" + rand.Text(), answer: make(chan envelope.Message, 1), declined: make(chan struct{})}
+	if e.latest == nil || e.latest.signIn != s.Done {
+		e.begin(s)
 	}
+	return e.latest
+}
+
+// begin makes a new elicitation the latest. e.mu is held.
+func (e *elicitations) begin(s SignIn) {
+	// 128 random bits: no server picks this id for a request of its own.
+	e.latest = &elicitation{signIn: s.Done, id: "drawbridge-sign-in-" + rand.Text(), answer: make(chan envelope.Message, 1), declined: make(chan struct{})}
+	if e.ids == nil {
+		e.ids = map[string]bool{}
+	}
+	e.ids[`"`+e.latest.id+`"`] = true
+}
+
+// renew returns a new elicitation for s in place of one that the person declined, else nil. Of several callers one gets it.
+func (e *elicitations) renew(s SignIn) *elicitation {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.latest == nil || e.latest.signIn != s.Done || !e.latest.isDeclined() {
+		return nil
+	}
+	e.begin(s)
 	return e.latest
 }
 
@@ -53,12 +74,15 @@ func (e *elicitation) isDeclined() bool {
 	}
 }
 
-// take takes the answer to a request of ours; false if m is none.
+// take takes the answer to a request of ours, be it late; false if m is none.
 func (e *elicitations) take(m envelope.Message) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.latest == nil || string(m.ID) != `"`+e.latest.id+`"` {
+	if !e.ids[string(m.ID)] {
 		return false
+	}
+	if string(m.ID) != `"`+e.latest.id+`"` {
+		return true // another took its place
 	}
 	select {
 	case e.latest.answer <- m:
@@ -83,7 +107,7 @@ func (p *pump) present(s SignIn) (declined <-chan struct{}) {
 		s.Present(nil)
 		return nil
 	}
-	e := p.elicit.of(s, false)
+	e := p.elicit.of(s)
 	s.Present(func() error { return p.elicitSignIn(s, e) })
 	return e.declined
 }
@@ -91,10 +115,13 @@ func (p *pump) present(s SignIn) (declined <-chan struct{}) {
 // presentAgain shows the pending sign-in once more to a person who declined and now asks for it.
 func (p *pump) presentAgain() {
 	s, pending := p.cfg.Auth.Pending()
-	if !pending || !p.elicits() || !p.elicit.of(s, false).isDeclined() {
+	if !pending || !p.elicits() {
 		return
 	}
-	e := p.elicit.of(s, true)
+	e := p.elicit.renew(s)
+	if e == nil {
+		return
+	}
 	go func() { _ = p.elicitSignIn(s, e) }() // a client that answered once can answer again; who waits is told the address
 }
 

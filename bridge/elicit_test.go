@@ -109,6 +109,63 @@ func TestElicitationDeclined(t *testing.T) {
 	}
 }
 
+// TestElicitationAskedAgainOnce: of many sign_in calls at once, after the person declined, one asks again. Two questions
+// with one id get two answers, and the second ended the process.
+func TestElicitationAskedAgainOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &human{}
+		c, e := waitingCall(t, h, &server{})
+		c.send(e.answer(`"result":{"action":"decline"}`))
+		c.wantError("1", "sign_in_declined")
+		c.send(listTools)
+		c.next()
+		const calls = 60
+		for i := range calls {
+			c.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":"%d","method":"tools/call","params":{"name":"sign_in"}}`, i))
+		}
+		var again elicited
+		if err := json.Unmarshal([]byte(c.next()), &again); err != nil || again.Method != "elicitation/create" {
+			t.Fatalf("asked %+v (%v)", again, err)
+		}
+		synctest.Wait()
+		if n := len(c.lines); n > 0 {
+			t.Errorf("%d more messages, the first is %s", n, c.next())
+		}
+		c.send(again.answer(`"result":{"action":"decline"}`), again.answer(`"result":{"action":"decline"}`))
+		for range calls {
+			if line := c.next(); !strings.Contains(line, `"isError":true`) {
+				t.Errorf("got %s", line)
+			}
+		}
+		c.finish()
+	})
+}
+
+// TestElicitationLateAnswer: the answer to a question that another took the place of is not the server's.
+func TestElicitationLateAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, s := &human{}, &server{}
+		c, e := waitingCall(t, h, s)
+		c.send(e.answer(`"result":{"action":"decline"}`))
+		c.wantError("1", "sign_in_declined")
+		c.send(listTools)
+		c.next()
+		c.send(`{"jsonrpc":"2.0","id":"s","method":"tools/call","params":{"name":"sign_in"}}`)
+		c.next() // the new question
+		c.send(e.answer(`"result":{"action":"accept"}`))
+		synctest.Wait()
+		h.end(nil)
+		for line := ""; !strings.Contains(line, `"id":"s"`); {
+			line = c.next()
+		}
+		synctest.Wait()
+		if sawCall(s, e.ID) {
+			t.Error("the server got an answer to a question of the bridge's")
+		}
+		c.finish()
+	})
+}
+
 // TestElicitationUnanswered: when the sign-in ends in another way, the client's question is taken back.
 func TestElicitationUnanswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

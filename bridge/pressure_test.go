@@ -68,10 +68,13 @@ func TestClientThatDoesNotRead(t *testing.T) {
 // TestEndOfInputIsNoticed although the client reads nothing any more, and many answers wait for it.
 func TestEndOfInputIsNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := start(t, inMemory(&server{}, open{}))
+		cfg := inMemory(&server{}, open{})
+		cfg.MaxMessage = 1 << 10
+		c := start(t, cfg)
 		for i := range 1200 {
 			c.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"ping"}`, i))
 		}
+		c.send(strings.Repeat("x", 2<<10)) // is refused, which waits too
 		_ = c.stdin.Close()
 		began := time.Now()
 		if err := <-c.ended; err != nil {

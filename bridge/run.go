@@ -205,7 +205,7 @@ func (p *pump) read(in *stdio.Reader) error {
 		case err == nil:
 			p.take(line)
 		case errors.Is(err, stdio.ErrTooLong):
-			p.write(errorMessage(nullID, tooLong(p.cfg.MaxMessage)))
+			p.soon(errorMessage(nullID, tooLong(p.cfg.MaxMessage)))
 		case err == io.EOF:
 			return nil
 		default:

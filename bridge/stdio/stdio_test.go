@@ -210,3 +210,25 @@ func BenchmarkWrite(b *testing.B) {
 		})
 	}
 }
+
+// TestWriterWritesUTF8: a server that sends other bytes must not end the connection of a client with a strict decoder.
+func TestWriterWritesUTF8(t *testing.T) {
+	tests := []struct{ in, want string }{
+		{`{"a":"plain, \u00e9, é, 日本, 🙂"}`, `{"a":"plain, \u00e9, é, 日本, 🙂"}`},
+		{"{\"a\":\"x\xff\xfey\"}", "{\"a\":\"x\uFFFDy\"}"},
+		{"{\"a\":\"\xc3\"}", "{\"a\":\"\uFFFD\"}"},                                   // a character that is cut
+		{"{\"a\":\"\xed\xa0\x80\"}", "{\"a\":\"\uFFFD\"}"},                           // a surrogate
+		{"{\"a\":\"caf\xe9\"}", "{\"a\":\"caf\uFFFD\"}"},                             // Latin-1
+		{strings.Repeat("a", 1<<17) + "\xff", strings.Repeat("a", 1<<17) + "\uFFFD"}, // too long to queue
+	}
+	for _, tt := range tests {
+		var written, queued bytes.Buffer
+		w, q := stdio.NewWriter(&written), stdio.NewWriter(&queued)
+		if err := errors.Join(w.Write([]byte(tt.in)), q.Queue([]byte(tt.in)), q.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if written.String() != tt.want+"\n" || queued.String() != tt.want+"\n" {
+			t.Errorf("%.50q was written as %.50q and queued as %.50q, want %.50q", tt.in, written.String(), queued.String(), tt.want)
+		}
+	}
+}

@@ -1,8 +1,10 @@
 package stdio
 
 import (
+	"bytes"
 	"io"
 	"sync"
+	"unicode/utf8"
 )
 
 // maxQueue is how much a Writer collects before it writes, and keptBuffer the largest buffer that it keeps.
@@ -19,14 +21,24 @@ type Writer struct {
 // NewWriter returns a Writer to dst.
 func NewWriter(dst io.Writer) *Writer { return &Writer{dst: dst} }
 
-// Write writes what is queued, then message, which must not contain line ends, and an end of line. After a failure
+// Write writes what is queued, then message, which must not contain line ends, and an end of line. Bytes that are no UTF-8
+// are replaced. After a failure
 // every later call returns the same error: a line may have been cut, and nothing sensible can follow it.
 func (w *Writer) Write(message []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.add(message)
+	w.add(utf8Of(message))
 	w.flush()
 	return w.err
+}
+
+// utf8Of returns a message with U+FFFD in the place of what is no UTF-8. MCP 2025-11-25 transports: messages "MUST be UTF-8
+// encoded"; clients whose decoder is strict (Python's) read nothing more after one that is not.
+func utf8Of(message []byte) []byte {
+	if utf8.Valid(message) {
+		return message
+	}
+	return bytes.ToValidUTF8(message, []byte("\uFFFD"))
 }
 
 // Queue is Write that may leave the message for a later Write or Flush, so that many take one system call. Who queues
@@ -34,7 +46,7 @@ func (w *Writer) Write(message []byte) error {
 func (w *Writer) Queue(message []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.add(message)
+	w.add(utf8Of(message))
 	return w.err
 }
 

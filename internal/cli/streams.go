@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 
 	"drawbridge/bridge/stdio"
 )
@@ -21,7 +22,7 @@ type streams struct {
 // threads costs a quarter of all time. A person who sets GOMAXPROCS knows better. The caller closes the result.
 func openStreams(env Env, log *slog.Logger) *streams {
 	s := &streams{in: env.Stdin, out: env.Stdout}
-	if f, ok := env.Stdin.(*os.File); ok {
+	if f, ok := env.Stdin.(*os.File); ok && !same(f, env.Stderr) {
 		if polled := s.poll(f, log); polled != nil {
 			s.in = polled
 		}
@@ -47,9 +48,10 @@ func (s *streams) poll(f *os.File, log *slog.Logger) *os.File {
 	return polled
 }
 
-// close leaves the streams as they were, because other processes may use them after this one.
+// close leaves the streams as they were, because other processes may use them after this one. The first that was changed
+// comes last: both may be one socket, of which the second saw what the first had made of it.
 func (s *streams) close() {
-	for _, restore := range s.restore {
+	for _, restore := range slices.Backward(s.restore) {
 		restore()
 	}
 }
