@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"strconv"
@@ -128,12 +129,18 @@ func openLandingAt(redirectURI string) (*landing, error) {
 	return openLanding(c)
 }
 
+// busy passes: servers that share a registered client share its port, and it is free when the other sign-in has ended. One that
+// is not ours to take stays so.
 func busy(c CallbackConfig, err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {
 		err = op.Err
 	}
-	return hint(fmt.Errorf("listen for the sign-in at %s: %w", c.uri(0), err),
+	err = fmt.Errorf("listen for the sign-in at %s: %w", c.uri(0), err)
+	if !errors.Is(err, fs.ErrPermission) {
+		err = passing{err}
+	}
+	return hint(err,
 		"another sign-in may be under way: finish it, or choose another registered port with --callback-port")
 }
 

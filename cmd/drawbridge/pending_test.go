@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"net"
 	"net/url"
 	"regexp"
 	"slices"
@@ -131,6 +132,40 @@ func TestWaitingClient(t *testing.T) {
 		w.hangUp()
 		w.wantExit(0)
 	})
+}
+
+// TestPortOfAnotherSignIn: servers that share a registered client share the port of its redirect URI. A bridge that starts
+// during another's sign-in is not dead for its client: it waits its turn, and the person signs in there too.
+func TestPortOfAnotherSignIn(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, demo.Config{})
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	_, port, err := net.SplitHostPort(other.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := p.start(p.world.URL(), "--callback-port", port)
+	w.send(initialize, initialized)
+	if name := serverName(t, w.answer("0")); name != "drawbridge" {
+		t.Errorf("initialize was answered by %q, want the bridge", name)
+	}
+	w.send(callWhoami)
+	if m := w.answer(`"whoami"`); m.Error == nil || !strings.Contains(m.Error.Data.Hint, "another sign-in may be under way") {
+		t.Errorf("a call meanwhile: %s %+v", m.Result, m.Error)
+	}
+	_ = other.Close() // the other sign-in has ended
+	w.notification("notifications/tools/list_changed")
+	w.send(callWhoami)
+	if m := w.answer(`"whoami"`); m.Error != nil {
+		t.Errorf("a call after it: %+v", m.Error)
+	}
+	p.wantTabs(1, "after the other sign-in")
+	w.hangUp()
+	w.wantExit(0)
 }
 
 // TestSlowPeers: initialize is answered within the start-up budget of 2.5 s, even if the identity provider or the server
