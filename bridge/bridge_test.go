@@ -331,3 +331,26 @@ func TestCutStream(t *testing.T) {
 		t.Errorf("%d calls reached the server, want 2", calls)
 	}
 }
+
+// TestForeignAnswerOnAStream: a result with the id of another request, as servers send that replay too much, is not the
+// call's.
+func TestForeignAnswerOnAStream(t *testing.T) {
+	s := &server{}
+	s.handle = func(w http.ResponseWriter, r *http.Request, rpc, body string) {
+		switch {
+		case r.Method == http.MethodGet && r.Header.Get("Last-Event-ID") == "e1":
+			emit := events(w)
+			emit(`data: {"jsonrpc":"2.0","id":1,"result":"of another"}`)
+			emit(`data: {"jsonrpc":"2.0","id":2,"result":"its own"}`)
+		case rpc != "tools/call":
+			w.WriteHeader(http.StatusMethodNotAllowed)
+		default:
+			events(w)("id: e1\nretry: 1\ndata:")
+		}
+	}
+	c := start(t, serve(t, s))
+	c.greet()
+	c.send(fmt.Sprintf(unknownCall, "2"))
+	c.want(`{"jsonrpc":"2.0","id":2,"result":"its own"}`)
+	c.finish()
+}

@@ -17,10 +17,19 @@ type call struct {
 	batch  *batch       // nil outside batches
 	lent   *bulk.Buffer // the memory of a big request, until its exchange is over; else nil
 
+	streamed bool // its answer is an event stream; belongs to the goroutine that reads it
+
 	sent  bool                    // the server may have it; guarded by calls.mu
 	owner string                  // of what the server says to a list, "" if it is not to be kept; guarded by calls.mu
 	in    *handshake              // the session it was last sent in; guarded by calls.mu
 	stop  context.CancelCauseFunc // ends that exchange; guarded by calls.mu
+}
+
+// mayHave reports whether m, which came in the answer to c and has an id that no request waits under, is for c. On an event
+// stream a result with quite another id is not: servers that replay too much when a stream is resumed send results of
+// other requests.
+func (c *call) mayHave(m envelope.Message) bool {
+	return !c.streamed || m.Error != nil || m.ID == nil || string(m.ID) == "null" || envelope.SameID(m.ID, c.ID)
 }
 
 // calls holds the requests that wait for their answer.

@@ -127,3 +127,18 @@ func oldAnswerOf(t *testing.T, line string, kinds map[string]string) int {
 
 // elapse lets synthetic time pass.
 func elapse(d time.Duration) { <-time.After(d) }
+
+// TestOldTransportEscapedID: an id that the server writes without the client's escapes is the same. The request waited as
+// long as the stream lasted.
+func TestOldTransportEscapedID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg, _ := startOld(t, &oldPeer{answer: func(p *oldPeer, s *oldStream, m oldMsg) {
+			s.result([]byte(`"é/1"`), `{}`)
+		}})
+		c := start(t, cfg)
+		c.greet()
+		c.send(fmt.Sprintf(unknownCall, `"\u00e9\/1"`))
+		c.want(`{"jsonrpc":"2.0","id":"\u00e9\/1","result":{}}`)
+		c.finish()
+	})
+}

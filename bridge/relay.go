@@ -215,11 +215,11 @@ func (p *pump) wrapSyntax(err error) error {
 	return p.syntaxFault(err)
 }
 
-// resolve gives a response to the call that waits for it. On the stream of a request a response is that request's even
-// if the id came back changed (big numbers do not survive every server) or is missing (errors).
+// resolve gives a response to the call that waits for it. In the answer to a request a response is that request's even if
+// the id came back changed (big numbers do not survive every server) or is missing (errors).
 func (p *pump) resolve(m envelope.Message, from *call) {
 	c := p.calls.find(m.ID)
-	if c == nil {
+	if c == nil && from != nil && from.mayHave(m) {
 		c = from
 	}
 	if c == nil {

@@ -25,6 +25,7 @@ const (
 // (MCP 2025-11-25 transports, resumability); otherwise the outcome is unknown.
 func (p *pump) receiveStream(ctx context.Context, c *call, h *handshake, resp *http.Response) error {
 	var at position
+	c.streamed = true
 	for tries := 0; ; tries++ {
 		before := at.lastID
 		err := p.readEvents(resp, &at, c)

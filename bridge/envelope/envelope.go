@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 )
 
 // ErrNotMessage means that the text is JSON but no JSON-RPC message (answered with -32600, not -32700).
@@ -138,6 +139,24 @@ func (m Message) Kind() Kind {
 func (m Message) legalID() bool {
 	c := m.ID[0]
 	return c == '"' || c == '-' || c >= '0' && c <= '9'
+}
+
+// SameID reports whether two ids, as JSON text, are one that was written in another way: escapes, another form of a number, a
+// number that lost digits as a float64, or that became a string.
+func SameID(a, b []byte) bool {
+	if string(idText(a)) == string(idText(b)) {
+		return true
+	}
+	x, errX := strconv.ParseFloat(string(a), 64)
+	y, errY := strconv.ParseFloat(string(b), 64)
+	return errX == nil && errY == nil && x == y
+}
+
+func idText(id []byte) []byte {
+	if len(id) > 0 && id[0] == '"' {
+		return []byte(unquote(id))
+	}
+	return id
 }
 
 // WithID returns the message with its id replaced, or added where it has none. The other bytes stay.

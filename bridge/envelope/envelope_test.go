@@ -218,3 +218,21 @@ func BenchmarkParse(b *testing.B) {
 		})
 	}
 }
+
+func TestSameID(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{
+		{`1`, `1`, true}, {`1`, `1.0`, true}, {`1e2`, `100`, true}, {`9007199254740993`, `9007199254740992`, true}, {`1`, `"1"`, true},
+		{`"\u00e9"`, `"é"`, true}, {`"a\/b"`, `"a/b"`, true}, {`-0`, `0`, true},
+		{`1`, `2`, false}, {`"a"`, `"b"`, false}, {`"a"`, `1`, false}, {`1`, `null`, false}, {`""`, `0`, false}, {`"A"`, `"a"`, false},
+	} {
+		if got := envelope.SameID([]byte(tt.a), []byte(tt.b)); got != tt.want {
+			t.Errorf("SameID(%s, %s) = %v", tt.a, tt.b, got)
+		}
+		if got := envelope.SameID([]byte(tt.b), []byte(tt.a)); got != tt.want {
+			t.Errorf("SameID(%s, %s) = %v", tt.b, tt.a, got)
+		}
+	}
+}

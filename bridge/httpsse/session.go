@@ -147,10 +147,8 @@ func (s *session) take(id []byte) *waiter {
 // similar finds the one request that an answer with a changed id can only be for. s.mu is held.
 func (s *session) similar(id []byte) (found *waiter) {
 	missing := id == nil || string(id) == "null"
-	number, err := strconv.ParseFloat(string(id), 64)
 	for _, w := range s.waiting {
-		mine, errMine := strconv.ParseFloat(string(w.id), 64)
-		if missing || err == nil && errMine == nil && number == mine {
+		if missing || envelope.SameID(id, w.id) {
 			if found != nil {
 				return nil
 			}
