@@ -145,7 +145,7 @@ func (p *pump) openWithin(c *call, h *handshake, budget time.Duration) error {
 		}
 		select {
 		case <-h.open:
-			return h.err
+			return h.outcome()
 		case <-h.stirs(at):
 		case <-over:
 			return p.notYet(h)
@@ -173,7 +173,7 @@ func (p *pump) openForOperation(c *call, h *handshake) error {
 		}
 		select {
 		case <-h.open:
-			return h.err
+			return h.outcome()
 		case <-h.stirs(at):
 		case <-pulse.C:
 			h.hurry()
@@ -194,7 +194,7 @@ func (p *pump) openAfterSignIn(c *call, h *handshake, over <-chan struct{}) erro
 	declined := p.show()
 	select {
 	case <-h.open:
-		return h.err
+		return h.outcome()
 	case <-declined:
 		return p.declinedFault()
 	case <-over:

@@ -1,10 +1,15 @@
 package bridge_test
 
 import (
+	"fmt"
+	"io"
 	"net/http"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestEndIsBounded has a server that neither answers a call nor lets go of the session. The end of input is told at once,
@@ -61,4 +66,43 @@ func TestEndIsBounded(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestReplacedBeforeItOpened: a request that waits for a session which the client replaces, before the server took
+// notifications/initialized, goes to the next. It went out in the old one.
+func TestReplacedBeforeItOpened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		opened, calls := 0, []string{}
+		c := start(t, inMemory(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			mu.Lock()
+			defer mu.Unlock()
+			switch a, session := readAsked(r, body), r.Header.Get("Mcp-Session-Id"); {
+			case a.rpc == "initialize":
+				opened++
+				w.Header().Set("Mcp-Session-Id", fmt.Sprint("s", opened))
+				answerJSON(w, initResult)
+			case a.rpc == "tools/call":
+				calls = append(calls, session)
+				answerJSON(w, `{"jsonrpc":"2.0","id":1,"result":{}}`)
+			case a.rpc == "notifications/initialized" && session == "s1":
+				w.WriteHeader(http.StatusServiceUnavailable)
+			case r.Method == http.MethodGet:
+				w.WriteHeader(http.StatusMethodNotAllowed)
+			default:
+				w.WriteHeader(http.StatusAccepted)
+			}
+		}), open{}))
+		c.greet()
+		c.send(fmt.Sprintf(unknownCall, "1"))
+		synctest.Wait()
+		c.send(initialize)
+		c.want(initResult)
+		c.want(`{"jsonrpc":"2.0","id":1,"result":{}}`)
+		c.finish()
+		if diff := cmp.Diff([]string{"s2"}, calls); diff != "" {
+			t.Error(diff)
+		}
+	})
 }

@@ -37,6 +37,8 @@ type handshake struct {
 	ctx  context.Context // session lifetime; cancelled when it is replaced and with the bridge
 	stop context.CancelFunc
 
+	told bool // the server has notifications/initialized, or takes none; set before open is closed, constant after
+
 	// Set before done is closed, constant after.
 	answer envelope.Message
 	link   link
@@ -57,10 +59,19 @@ func (h *handshake) failed() bool {
 func (h *handshake) isOpen() bool {
 	select {
 	case <-h.open:
-		return h.err == nil
+		return h.outcome() == nil
 	default:
 		return false
 	}
+}
+
+// outcome is what became of h, once open is closed. A session that ended before the server was told that the client is
+// initialized never took a request: who waited for it may go to the next.
+func (h *handshake) outcome() error {
+	if h.err == nil && !h.told {
+		return sessionLost{errSessionEnded}
+	}
+	return h.err
 }
 
 // session owns the current handshake and what a new one needs.
@@ -171,7 +182,7 @@ func (s *session) opened(ctx context.Context) (*handshake, error) {
 	}
 	select {
 	case <-h.open:
-		return h, h.err
+		return h, h.outcome()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

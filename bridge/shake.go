@@ -40,6 +40,7 @@ func (p *pump) openSession(h *handshake) bool {
 				return false
 			}
 		}
+		h.told = h.ctx.Err() == nil
 		p.keeping.RLock()
 		return true
 	case <-h.ctx.Done():
