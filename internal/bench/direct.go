@@ -26,7 +26,6 @@ type direct struct {
 	began time.Time
 	pool  *bulk.Pool
 	buf   []byte
-	ids   ids
 
 	ctx  context.Context // connection lifetime; cancelled by close
 	stop context.CancelFunc
