@@ -30,7 +30,7 @@ func (s *Session) weighRegistration(p *signIn) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), weighLimit)
 	defer cancel()
-	err := s.withRegistration(ctx, p.target.as.Issuer, p.client, func(name tokenstore.Name, reg tokenstore.Registration) error {
+	err := s.withRegistration(ctx, p.target.as.Issuer, p.client, func(reg tokenstore.Registration) error {
 		switch {
 		case answered && reg.Doubts == 0:
 			return nil
@@ -45,7 +45,7 @@ func (s *Session) weighRegistration(p *signIn) {
 		}
 		s.log.Info("no sign-in with this client registration comes to an end: giving it up", "issuer", printable(reg.Issuer))
 		s.deregister(ctx, reg)
-		return s.cfg.Store.Delete(ctx, name)
+		return dropClient(ctx, s.cfg.Store, reg)
 	})
 	if err != nil {
 		s.log.Warn("the client registration could not be looked after", "cause", err)
@@ -59,7 +59,7 @@ func (s *Session) works(c tokenstore.Credential) bool {
 
 // withRegistration calls do with the registration of client at issuer, if there is one in the store, under the lock of those
 // who register.
-func (s *Session) withRegistration(ctx context.Context, issuer string, client tokenstore.Client, do func(tokenstore.Name, tokenstore.Registration) error) error {
+func (s *Session) withRegistration(ctx context.Context, issuer string, client tokenstore.Client, do func(tokenstore.Registration) error) error {
 	name := tokenstore.RegistrationName(issuer)
 	unlock, err := s.lock(ctx, "registration", name)
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *Session) withRegistration(ctx context.Context, issuer string, client to
 	if err != nil || reg.Client.ID != client.ID {
 		return nil // none, or a newer one
 	}
-	return do(name, reg)
+	return do(reg)
 }
 
 // deregister tells the identity provider that a registration is given up (RFC 7592 section 2.3), where it wants to know.

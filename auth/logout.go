@@ -47,9 +47,9 @@ const kindPin = "pinned-issuer"
 
 // ending is a sign-in or a registration on its way out: gone from the store, not yet told to the issuer.
 type ending struct {
-	receipt      Receipt
-	credential   tokenstore.Credential
-	registration *tokenstore.Registration // to be deleted at the issuer; nil when it is not
+	receipt       Receipt
+	credential    tokenstore.Credential
+	registrations []tokenstore.Superseded // to be deleted at the issuer
 }
 
 // One ends the sign-in of one profile at one server. Its registration goes too when the issuer can delete it and no other
@@ -68,7 +68,7 @@ func (l Logout) One(ctx context.Context, serverURL, profile string) (Receipt, er
 		l.logger().Warn("the record of the last sign-in stays in the store", "cause", err)
 	}
 	if e.receipt.Local.State == Ended && e.credential.Client.ID != "" {
-		e.registration, e.receipt.Registration = l.takeRegistration(ctx, e.credential)
+		e.registrations, e.receipt.Registration = l.takeRegistration(ctx, e.credential)
 	}
 	r := l.tell(ctx, e)
 	if r.ServerURL == "" {
@@ -163,34 +163,30 @@ func (e *ending) describe(c tokenstore.Credential) {
 	r.ServerURL, r.Profile, r.Subject, r.Issuer = c.ServerURL, c.Profile, c.Subject, c.Issuer
 }
 
-func kept(err error) (*tokenstore.Registration, Outcome) {
-	return nil, Outcome{State: Kept, Cause: err}
-}
-
-// takeRegistration deletes from the store the registration that c was made with, if it is to be deleted at the issuer.
-func (l Logout) takeRegistration(ctx context.Context, c tokenstore.Credential) (*tokenstore.Registration, Outcome) {
+// takeRegistration deletes from the store the registration that c was made with, if it is to be deleted at the issuer,
+// and with it those that were superseded and serve nobody any more.
+func (l Logout) takeRegistration(ctx context.Context, c tokenstore.Credential) ([]tokenstore.Superseded, Outcome) {
 	name := tokenstore.RegistrationName(c.Issuer)
 	unlock, err := lockItem(ctx, l.Store, "registration", name)
 	if err != nil {
-		return kept(err)
+		return nil, Outcome{State: Kept, Cause: err}
 	}
 	defer unlock()
 	reg, err := tokenstore.LoadRegistration(ctx, l.Store, name)
 	switch {
-	case errors.Is(err, tokenstore.ErrNotFound), err == nil && reg.Client.ID != c.Client.ID:
+	case errors.Is(err, tokenstore.ErrNotFound):
 		return nil, Outcome{State: Absent}
 	case err != nil:
-		return kept(err)
-	case reg.ManagementURI == "":
-		return kept(errors.New("the identity provider offers no way to delete it, and the next sign-in can use it"))
+		return nil, Outcome{State: Kept, Cause: err}
 	}
-	if err := checkUnused(ctx, l.Store, reg, anySignIn); err != nil {
-		return kept(err)
+	taken, left, is := l.divide(ctx, reg, c.Client.ID)
+	if len(taken) == 0 {
+		return nil, is
 	}
-	if err := l.Store.Delete(ctx, name); err != nil {
-		return kept(err)
+	if err := saveOrDrop(ctx, l.Store, left); err != nil {
+		return nil, Outcome{State: Kept, Cause: err}
 	}
-	return &reg, Outcome{State: Ended}
+	return taken, is
 }
 
 func anySignIn(tokenstore.Credential) bool { return true }
@@ -230,11 +226,10 @@ func (l Logout) takeAnyRegistration(ctx context.Context, name tokenstore.Name) e
 		return e
 	case err != nil:
 		e.receipt.Registration = Outcome{State: Unconfirmed, Cause: err}
-	case reg.ManagementURI == "":
+	case reg.Client.ID != "" && reg.ManagementURI == "":
 		e.receipt.Registration = Outcome{State: Kept, Cause: errors.New("the identity provider offers no way to delete it")}
-	default:
-		e.registration = &reg
 	}
+	e.registrations = manageable(reg)
 	e.receipt.Issuer = reg.Issuer
 	e.receipt.Local = outcome(l.Store.Delete(ctx, name), time.Time{})
 	return e
@@ -266,7 +261,7 @@ func (l Logout) tell(ctx context.Context, e ending) Receipt {
 		}
 		return r
 	}
-	if c.AccessToken.IsZero() && c.RefreshToken.IsZero() && e.registration == nil {
+	if c.AccessToken.IsZero() && c.RefreshToken.IsZero() && len(e.registrations) == 0 {
 		return r
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, tellLimit, fmt.Errorf("no answer within %v", tellLimit))
@@ -283,8 +278,11 @@ func (l Logout) tell(ctx context.Context, e ending) Receipt {
 	if r.AccessToken.State == Unconfirmed && !c.Expiry.IsZero() && !l.now().Before(c.Expiry) {
 		r.AccessToken = Outcome{State: Expired}
 	}
-	if e.registration != nil {
-		r.Registration = outcome(inTime(ctx, f.deregister(ctx, *e.registration)), time.Time{})
+	if len(e.registrations) > 0 {
+		o := outcome(inTime(ctx, f.deregisterAll(ctx, r.Issuer, e.registrations)), time.Time{})
+		if r.Registration.State != Kept || o.State == Unconfirmed {
+			r.Registration = o // one that is kept is the news, unless another one may be left
+		}
 	}
 	return r
 }

@@ -83,14 +83,15 @@ func (s *Session) registered(ctx context.Context, as serverMetadata) (tokenstore
 		return tokenstore.Client{}, nil, err
 	}
 	defer unlock()
-	if reg, ok := s.storedRegistration(ctx, name); ok {
-		at, err := openLandingAt(reg.RedirectURI)
+	old, ok := s.storedRegistration(ctx, name)
+	if ok {
+		at, err := openLandingAt(old.RedirectURI)
 		if err == nil {
-			return reg.Client, at, nil
+			return old.Client, at, nil
 		}
 		s.log.Info("the redirect URI of the stored registration cannot be used: registering again", "cause", err)
 	}
-	return s.registerAnew(ctx, as)
+	return s.registerAnew(ctx, as, old)
 }
 
 // storedRegistration returns a registration that can still be used with this configuration.
@@ -108,7 +109,8 @@ func (s *Session) storedRegistration(ctx context.Context, name tokenstore.Name) 
 	return reg, s.cfg.Callback.admits(reg.RedirectURI)
 }
 
-func (s *Session) registerAnew(ctx context.Context, as serverMetadata) (tokenstore.Client, *landing, error) {
+// registerAnew puts another registration in the place of old, which is zero where there is none.
+func (s *Session) registerAnew(ctx context.Context, as serverMetadata, old tokenstore.Registration) (tokenstore.Client, *landing, error) {
 	at, err := s.openForRegistration(as)
 	if err != nil {
 		return tokenstore.Client{}, nil, err
@@ -127,6 +129,7 @@ func (s *Session) registerAnew(ctx context.Context, as serverMetadata) (tokensto
 		at.close()
 		return tokenstore.Client{}, nil, err
 	}
+	reg.Superseded = s.supersede(ctx, old, reg.Client.ID)
 	if err := tokenstore.SaveRegistration(ctx, s.cfg.Store, reg); err != nil {
 		// Best effort: the sign-in works without, and the next one registers again.
 		s.log.Warn("the client registration could not be kept", "cause", err)
@@ -148,8 +151,8 @@ func (s *Session) openForRegistration(as serverMetadata) (*landing, error) {
 
 // forgetRegistration drops the registration of a client that its issuer no longer knows. A newer one is left alone.
 func (s *Session) forgetRegistration(ctx context.Context, issuer string, client tokenstore.Client) {
-	err := s.withRegistration(ctx, issuer, client, func(name tokenstore.Name, _ tokenstore.Registration) error {
-		return s.cfg.Store.Delete(ctx, name)
+	err := s.withRegistration(ctx, issuer, client, func(reg tokenstore.Registration) error {
+		return dropClient(ctx, s.cfg.Store, reg)
 	})
 	if err != nil {
 		s.log.Warn("the refused client registration could not be deleted", "cause", err)

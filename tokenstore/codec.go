@@ -62,6 +62,14 @@ type wireRegistration struct {
 	Doubts          int        `json:"doubts,omitempty"`
 	ManagementURI   string     `json:"management_uri,omitempty"`
 	ManagementToken string     `json:"management_token,omitempty"`
+
+	Superseded []wireSuperseded `json:"superseded,omitempty"`
+}
+
+type wireSuperseded struct {
+	ClientID        string `json:"client_id"`
+	ManagementURI   string `json:"management_uri"`
+	ManagementToken string `json:"management_token,omitempty"`
 }
 
 // SaveCredential saves c under the name of its server and profile.
@@ -203,7 +211,7 @@ func (w wireCredential) credential() Credential {
 }
 
 func registrationToWire(r Registration) wireRegistration {
-	return wireRegistration{
+	w := wireRegistration{
 		envelope:        envelope{recordVersion, KindRegistration},
 		Issuer:          r.Issuer,
 		Client:          clientToWire(r.Client),
@@ -213,10 +221,14 @@ func registrationToWire(r Registration) wireRegistration {
 		ManagementURI:   r.ManagementURI,
 		ManagementToken: r.ManagementToken.Reveal(),
 	}
+	for _, old := range r.Superseded {
+		w.Superseded = append(w.Superseded, wireSuperseded{old.ClientID, old.ManagementURI, old.ManagementToken.Reveal()})
+	}
+	return w
 }
 
 func (w wireRegistration) registration() Registration {
-	return Registration{
+	r := Registration{
 		Issuer:          w.Issuer,
 		Client:          w.Client.client(),
 		RedirectURI:     w.RedirectURI,
@@ -225,6 +237,10 @@ func (w wireRegistration) registration() Registration {
 		ManagementURI:   w.ManagementURI,
 		ManagementToken: conceal(w.ManagementToken),
 	}
+	for _, old := range w.Superseded {
+		r.Superseded = append(r.Superseded, Superseded{old.ClientID, old.ManagementURI, conceal(old.ManagementToken)})
+	}
+	return r
 }
 
 func clientToWire(c Client) wireClient {

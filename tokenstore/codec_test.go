@@ -42,6 +42,9 @@ var (
 		SecretExpiry:    time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC),
 		ManagementURI:   "https://login.example.com/register/client",
 		ManagementToken: secret.New("CANARY-m"),
+		Superseded: []Superseded{
+			{ClientID: "older", ManagementURI: "https://login.example.com/register/older", ManagementToken: secret.New("CANARY-o")},
+		},
 	}
 )
 

@@ -63,4 +63,15 @@ type Registration struct {
 	// RFC 7592 management of the registration; zero where the issuer offers none.
 	ManagementURI   string
 	ManagementToken secret.Text
+
+	// Superseded are earlier registrations at the issuer that were not deleted there, the oldest first. Where they are all
+	// that is left, Client is zero.
+	Superseded []Superseded
+}
+
+// Superseded is what it takes to delete a registration that another one took the place of (RFC 7592 section 2.3).
+type Superseded struct {
+	ClientID        string
+	ManagementURI   string
+	ManagementToken secret.Text
 }
