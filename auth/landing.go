@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // withDefaults fills every zero field, the port included: the redirect URI that an administrator registers.
@@ -138,10 +140,35 @@ func busy(c CallbackConfig, err error) error {
 	}
 	err = fmt.Errorf("listen for the sign-in at %s: %w", c.uri(0), err)
 	if !errors.Is(err, fs.ErrPermission) {
-		err = passing{err}
+		err = passing{busyPort{err, c}}
 	}
 	return hint(err,
 		"another sign-in may be under way: finish it, or choose another registered port with --callback-port")
+}
+
+// busyPort says that the port of at is taken.
+type busyPort struct {
+	error
+	at CallbackConfig
+}
+
+func (b busyPort) Unwrap() error { return b.error }
+
+// awaitFree reports whether the port became free before the end of ctx.
+func (b busyPort) awaitFree(ctx context.Context) bool {
+	tick := time.NewTicker(portPoll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+		if l, err := openLanding(b.at); err == nil {
+			l.close()
+			return true
+		}
+	}
 }
 
 // close frees the port.

@@ -27,8 +27,12 @@ import (
 const (
 	// tryLimit is how long a lock is asked for that may well be taken.
 	tryLimit = 30 * time.Millisecond
-	// publishPoll is the pause before a follower looks again for the record of a leader that is still preparing.
-	publishPoll = 100 * time.Millisecond
+	// publishPoll is the pause before a follower first looks again for the record of a leader that is still preparing. It
+	// doubles up to publishPollMost, because each look costs the keychain.
+	publishPoll, publishPollMost = 100 * time.Millisecond, time.Second
+	// misfitLimit is how long the record of a sign-in with other settings may be what a leader left before the present one,
+	// who is still preparing.
+	misfitLimit = 3 * time.Second
 	// resumeLeast is the time that must be left for a sign-in to be worth taking over.
 	resumeLeast = 20 * time.Second
 	// followGrace is how much longer than the deadline a follower waits for the leader to say how it ended.
@@ -60,7 +64,8 @@ func signInLock(name tokenstore.Name) string { return "sign-in " + string(name) 
 // begin makes this process the leader of a sign-in or a follower of one. It returns nil when a newer credential turned
 // up. ctx bounds discovery; the sign-in itself ends with its deadline or the session.
 func (s *Session) begin(ctx context.Context, w want) (*signIn, error) {
-	for {
+	began := time.Now()
+	for pause := publishPoll; ; pause = min(2*pause, publishPollMost) {
 		unlock, err := s.tryLock(ctx, s.signInLock())
 		if err == nil {
 			return s.lead(ctx, w, unlock)
@@ -68,11 +73,17 @@ func (s *Session) begin(ctx context.Context, w want) (*signIn, error) {
 		if !errors.Is(err, errBusy) {
 			return nil, passOn(fmt.Errorf("prepare the sign-in: %w", err))
 		}
-		if rec, ok := s.record(ctx); ok && rec.Outcome == tokenstore.OutcomePending && s.fits(rec) {
+		rec, ok := s.record(ctx)
+		waits := ok && rec.Outcome == tokenstore.OutcomePending
+		switch {
+		case waits && s.fits(rec):
 			return s.follow(rec), nil
+		case waits && s.now().Before(rec.Deadline) && time.Since(began) >= misfitLimit:
+			return nil, hint(passing{errors.New("another process is at a sign-in to this server, with another client or issuer")},
+				"finish that sign-in or end that process, then try again")
 		}
 		select {
-		case <-time.After(publishPoll):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return nil, hint(passing{errors.New("another process prepares a sign-in to this server and does not get on")},
 				"end the other drawbridge processes, or finish their sign-in")
@@ -150,6 +161,9 @@ func (s *Session) takeOver(rec tokenstore.PendingSignIn, w want) (*signIn, error
 		return nil, errors.New("the recorded sign-in asks for something else")
 	}
 	p := s.fromRecord(rec)
+	if most := s.cfg.Now().Add(s.cfg.LoginTimeout); p.deadline.After(most) {
+		p.deadline = most // the clock was set back, or this process is to wait for less
+	}
 	return p, s.occupy(p, rec)
 }
 

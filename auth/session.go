@@ -157,7 +157,7 @@ func (s *Session) SignIn(ctx context.Context) (tokenstore.Credential, error) {
 	p := s.view().pending
 	if p == nil {
 		var err error
-		if p, err = s.askUnprompted(ctx); err != nil {
+		if p, err = s.askPatiently(ctx); err != nil {
 			return tokenstore.Credential{}, err
 		}
 	}

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,6 +127,29 @@ func (s *Session) askUnprompted(ctx context.Context) (*signIn, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// portPoll is the pause between two looks at a port that is busy.
+const portPoll = time.Second
+
+// askPatiently is askUnprompted for a person who waits: while another sign-in has the port, it waits too, for as long as
+// a sign-in may take.
+func (s *Session) askPatiently(ctx context.Context) (*signIn, error) {
+	wait, cancel := context.WithTimeout(ctx, s.cfg.LoginTimeout)
+	defer cancel()
+	for told := false; ; told = true {
+		p, err := s.askUnprompted(ctx)
+		var busy busyPort
+		if !errors.As(err, &busy) {
+			return p, err
+		}
+		if !told {
+			s.cfg.Notice(fmt.Sprintf("port %d is busy, perhaps with another sign-in; waiting for it up to %v", busy.at.Port, s.cfg.LoginTimeout))
+		}
+		if !busy.awaitFree(wait) {
+			return nil, cmp.Or(ctx.Err(), err)
+		}
+	}
 }
 
 // probe sends a request with token, or without a credential where that is zero, to learn from the refusal where and how to
@@ -276,7 +300,7 @@ func (s *Session) run(p *signIn) {
 
 // await returns the outcome of p. Once a valid response has been taken, its outcome is waited for, which is bounded.
 func (s *Session) await(p *signIn) error {
-	timeout := time.NewTimer(p.deadline.Sub(s.cfg.Now()))
+	timeout := time.NewTimer(min(p.deadline.Sub(s.cfg.Now()), s.cfg.LoginTimeout)) // the clock may have been set back
 	defer timeout.Stop()
 	var late error
 	select {
