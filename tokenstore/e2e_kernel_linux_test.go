@@ -233,6 +233,33 @@ func TestKernelKeepsKeys(t *testing.T) {
 	}
 }
 
+// TestKeyIsMortalFirst: before a key can be found by others it has its end. Once a process that was killed between the two
+// steps left a key without one.
+func TestKeyIsMortalFirst(t *testing.T) {
+	keys := kernelKeys{fmt.Sprintf("drawbridge-test-%d-mortal", os.Getpid())}
+	const id = "0123456789abcdef"
+	err := possessing(func() error {
+		_, err := keys.mortal(id, []byte(strings.Repeat("k", keySize)))
+		if err != nil {
+			return err
+		}
+		if _, err := unix.KeyctlSearch(unix.KEY_SPEC_USER_KEYRING, "user", keys.prefix+":"+id, 0); !errors.Is(err, unix.ENOKEY) {
+			t.Errorf("search in the user keyring: %v, want that it is not there", err)
+		}
+		list, err := os.ReadFile("/proc/keys")
+		if about := line(string(list), keys.prefix); about == "" || strings.Contains(about, " perm ") {
+			t.Errorf("/proc/keys: %q", about)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if _, ok := keys.get(id); ok {
+		t.Error("the key outlives its thread")
+	}
+}
+
 // line returns the line of text that holds part.
 func line(text, part string) string {
 	for l := range strings.Lines(text) {

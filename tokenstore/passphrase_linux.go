@@ -30,13 +30,25 @@ func (k kernelKeys) get(id string) (key []byte, ok bool) {
 func (k kernelKeys) put(id string, key []byte) error {
 	const step = "keep the key for bridges in the kernel keyring"
 	return possessing(func() error {
-		serial, err := unix.AddKey("user", k.prefix+":"+id, key, unix.KEY_SPEC_USER_KEYRING)
+		serial, err := k.mortal(id, key)
 		if err != nil {
 			return keepError(step, err)
 		}
-		_, err = unix.KeyctlInt(unix.KEYCTL_SET_TIMEOUT, serial, int(UnlockedFor.Seconds()), 0, 0)
+		// Replaces an earlier key of this description.
+		_, err = unix.KeyctlInt(unix.KEYCTL_LINK, serial, unix.KEY_SPEC_USER_KEYRING, 0, 0)
 		return keepError(step, err)
 	})
+}
+
+// mortal makes a key that ends after [UnlockedFor], in the keyring of this thread: should the process be killed before the
+// end is set, the key goes with the thread.
+func (k kernelKeys) mortal(id string, key []byte) (serial int, err error) {
+	serial, err = unix.AddKey("user", k.prefix+":"+id, key, unix.KEY_SPEC_THREAD_KEYRING)
+	if err != nil {
+		return 0, err
+	}
+	_, err = unix.KeyctlInt(unix.KEYCTL_SET_TIMEOUT, serial, int(UnlockedFor.Seconds()), 0, 0)
+	return serial, err
 }
 
 // keepError: without a keyring a passphrase is of no use to bridges.
