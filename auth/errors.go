@@ -94,11 +94,23 @@ func hint(err error, format string, args ...any) error {
 // flagValue is foreign text as a hint may show it behind a flag, to be pasted into a shell: whole and harmless, or not
 // at all.
 func flagValue(s string) string {
-	odd := func(r rune) bool { return !strings.ContainsRune("-._~:/%", r) && !isAlphanumeric(r) }
-	if s == "" || len(s) > quoteLimit || strings.ContainsFunc(s, odd) {
+	if !pasteable(s) {
 		return "and that issuer"
 	}
 	return s
+}
+
+// flagScopes does the same for scopes, which may have every character that means something to a shell.
+func flagScopes(scopes []string) string {
+	if all := strings.Join(scopes, " "); pasteable(strings.Join(scopes, "")) && len(all) <= quoteLimit {
+		return all
+	}
+	return "what is missing"
+}
+
+func pasteable(s string) bool {
+	odd := func(r rune) bool { return !strings.ContainsRune("-._~:/%", r) && !isAlphanumeric(r) }
+	return s != "" && len(s) <= quoteLimit && !strings.ContainsFunc(s, odd)
 }
 
 func isAlphanumeric(r rune) bool {

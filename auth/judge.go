@@ -148,7 +148,7 @@ func (s *Session) mayStepUp(w wanted, h held, a Attempt) error {
 	case len(w.scopes) > 0 && len(missing) == 0:
 		return errors.New("the sign-in already has them")
 	case len(s.cfg.Scopes) > 0 && len(without(w.scopes, s.cfg.Scopes)) > 0:
-		return hint(errors.New("--scope leaves them out"), "add %s to --scope", printable(strings.Join(missing, " ")))
+		return hint(errors.New("--scope leaves them out"), "add %s to --scope", flagScopes(missing))
 	case !s.countStepUp(a.Operation):
 		return fmt.Errorf("%d sign-ins for it did not help", maxStepUps)
 	}

@@ -327,6 +327,24 @@ func TestMixUpGetsNoFlag(t *testing.T) {
 	}
 }
 
+// TestScopesInAHint: what a server calls a scope may be a command to a shell, and the hint is there to be pasted.
+func TestScopesInAHint(t *testing.T) {
+	for want, scopes := range map[string][]string{
+		"mcp:admin https://a.example/files.read_all": {"mcp:admin", "https://a.example/files.read_all"},
+		"what is missing": {"mcp", "$(reboot)"},
+	} {
+		s, err := New(Config{ServerURL: farServer, Store: tokenstore.NewMemory(), Scopes: []string{"other"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.mayStepUp(wanted{scopes: scopes}, held{}, Attempt{})
+		if got := hintOf(err); got != "add "+want+" to --scope" {
+			t.Errorf("%q: hint %q", scopes, got)
+		}
+		s.Close()
+	}
+}
+
 // hintOf returns what an error says about itself that the user can do.
 func hintOf(err error) string {
 	var h interface{ Hint() string }

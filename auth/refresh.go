@@ -189,7 +189,8 @@ func (s *Session) refreshFailed(ctx context.Context, c tokenstore.Credential, er
 }
 
 // confirmRefusal believes an invalid_grant only when the store still holds the token that was refused. Then the person
-// no longer has this access, and nothing of it stays: neither token.
+// no longer has this access, and nothing of it stays: neither token. A store that cannot be read contradicts nothing, and
+// counts as confirmation: fail closed, for the refusal is the identity provider's own, and a new sign-in is all it costs.
 func (s *Session) confirmRefusal(ctx context.Context, c tokenstore.Credential, err error) (held, error) {
 	stored, readErr := s.read(ctx)
 	if readErr == nil && !stored.RefreshToken.Equal(c.RefreshToken) {

@@ -55,7 +55,7 @@ func outcomeOf(o auth.Outcome) outcome {
 
 // printReceipt prints what became of one sign-in or registration, a line for each thing that was there.
 func printReceipt(env Env, r auth.Receipt, store tokenstore.Store) error {
-	fmt.Fprintln(env.Stdout, headline(r))
+	fmt.Fprintln(env.Stdout, plain(headline(r)))
 	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
 	if r.Local.State == auth.Ended {
 		fmt.Fprintf(w, "  this machine\tdeleted from %s\n", store.Location())
@@ -110,7 +110,7 @@ func printOutcome(w io.Writer, what, ended string, o auth.Outcome) {
 			says += "; " + validity(o.Until)
 		}
 	}
-	fmt.Fprintf(w, "  %s\t%s\n", what, says)
+	fmt.Fprintf(w, "  %s\t%s\n", what, plain(says))
 }
 
 func validity(until time.Time) string {
