@@ -85,6 +85,45 @@ func TestSupersededRegistration(t *testing.T) {
 	}
 }
 
+// TestSupersededOutlivesItsSuccessor: what is left to be deleted stays when the registration that replaced it goes, by a
+// logout or because the issuer forgot it, and goes over to the next.
+func TestSupersededOutlivesItsSuccessor(t *testing.T) {
+	for name, end := range map[string]func(*stage, *Session){
+		"logged out": func(st *stage, _ *Session) { st.logOut(st.t.Context(), st.logout()) },
+		"forgotten": func(st *stage, s *Session) {
+			c, _ := st.stored() // there is one: it was just signed in
+			st.IdP.RemoveClient(c.Client.ID)
+			st.clock.advance(time.Hour)
+			_ = s.Authorize(st.request(st.t.Context())) // finds out
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := newStage(t)
+			if _, err := st.session(func(c *Config) { c.Profile = "first" }).SignIn(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			oldest, err := st.registration()
+			if err != nil {
+				t.Fatal(err)
+			}
+			st.occupied()
+			s := st.session()
+			st.mustCall(s)
+			end(st, s)
+			want := []tokenstore.Superseded{current(oldest)}
+			reg, err := st.registration()
+			if diff := cmp.Diff(want, reg.Superseded); diff != "" || err != nil || reg.Client.ID != "" {
+				t.Errorf("client %q, error %v, superseded (-want +got):\n%s", reg.Client.ID, err, diff)
+			}
+			st.mustCall(st.session())
+			reg, err = st.registration()
+			if diff := cmp.Diff(want, reg.Superseded); diff != "" || err != nil || reg.Client.ID == "" {
+				t.Errorf("after another sign-in: client %q, error %v, superseded (-want +got):\n%s", reg.Client.ID, err, diff)
+			}
+		})
+	}
+}
+
 // TestSupersededIsUnderWay: a registration that was superseded because a sign-in holds its port outlives the logout of
 // another sign-in.
 func TestSupersededIsUnderWay(t *testing.T) {
