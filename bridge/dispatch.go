@@ -154,7 +154,7 @@ func (p *pump) cancelled(m envelope.Message) {
 	}
 	in := p.session.peek()
 	p.posting.Go(func() { // not behind other notifications: it is to end what keeps the server busy
-		p.post(note{m.Raw, in}, "cancellation")
+		p.postSoon(note{m.Raw, in}, "cancellation")
 		c.cancel()
 	})
 }
@@ -169,7 +169,7 @@ func (p *pump) takeResponse(m envelope.Message) {
 	if in == nil {
 		in = p.session.peek()
 	}
-	p.posting.Go(func() { p.post(note{m.Raw, in}, "response") })
+	p.posting.Go(func() { p.postSoon(note{m.Raw, in}, "response") })
 }
 
 // soon writes what the bridge itself says in answer to a line, in order. The reader must not wait for a client that does

@@ -15,7 +15,7 @@ import (
 // This file carries the client's messages that get no answer: notifications, and responses to requests of the server.
 
 const (
-	// postLimit bounds how long a message without an answer is offered to the server, all tries together.
+	// postLimit bounds how long a message without an answer is offered to the server in one session, all tries together.
 	postLimit = 30 * time.Second
 
 	// maxNotes and maxNoteBytes bound what waits while the server takes no notifications. The reader of standard input
@@ -109,7 +109,7 @@ func (p *pump) postNotes() {
 		case <-p.life.Done():
 		}
 		for n, ok := p.notes.next(); ok; n, ok = p.notes.next() { // at the end each fails at once
-			p.post(n, "notification")
+			p.post(p.life, n, "notification") // however long the session takes: what waits behind n is bounded
 			p.posting.Done()
 		}
 		if p.life.Err() != nil {
@@ -118,10 +118,16 @@ func (p *pump) postNotes() {
 	}
 }
 
-// post sends a message that gets no answer, once the server can take it. A failure is nobody's to answer; it is logged.
-func (p *pump) post(n note, what string) {
+// postSoon is post for a message that waits in a goroutine of its own, and therefore not for long.
+func (p *pump) postSoon(n note, what string) {
 	ctx, cancel := context.WithTimeout(p.life, postLimit)
 	defer cancel()
+	p.post(ctx, n, what)
+}
+
+// post sends a message that gets no answer, once the server can take it, which it waits for until ctx ends. A failure is
+// nobody's to answer; it is logged.
+func (p *pump) post(ctx context.Context, n note, what string) {
 	err := p.postInSession(ctx, n)
 	for tries := 1; errors.As(err, new(sessionLost)) && tries <= sessionTries; tries++ {
 		err = p.postInSession(ctx, n)
@@ -140,6 +146,8 @@ func (p *pump) postInSession(ctx context.Context, n note) error {
 	case n.in != nil && n.in != h:
 		return errSessionEnded
 	}
+	ctx, cancel := context.WithTimeout(ctx, postLimit)
+	defer cancel()
 	err = p.postTo(ctx, h.link, n.raw)
 	if errors.As(err, new(sessionLost)) {
 		p.renewSession(h, true)
