@@ -1,8 +1,10 @@
 package bridge_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"sync"
 	"testing"
@@ -103,6 +105,62 @@ func TestReplacedBeforeItOpened(t *testing.T) {
 		c.finish()
 		if diff := cmp.Diff([]string{"s2"}, calls); diff != "" {
 			t.Error(diff)
+		}
+	})
+}
+
+// TestReplacedSessionIsDeleted: a session that the client replaces is ended at the server, also one that never took a request
+// because the server had not accepted notifications/initialized. That one was left behind.
+func TestReplacedSessionIsDeleted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &forgetful{refusal: notFound}
+		var deleted []string
+		s.handle = func(w http.ResponseWriter, r *http.Request, a asked) bool {
+			if a.http == http.MethodDelete {
+				deleted = append(deleted, a.header.Get("Mcp-Session-Id"))
+			}
+			if a.rpc == "notifications/initialized" && a.header.Get("Mcp-Session-Id") == "s1" {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return true
+			}
+			return false
+		}
+		c := start(t, inMemory(s, open{}))
+		c.greet()
+		synctest.Wait()
+		c.send(initialize)
+		c.want(initResult)
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"s1"}, deleted); diff != "" {
+			t.Error(diff)
+		}
+		c.finish()
+	})
+}
+
+// TestQuickEndIsQuiet: a client that ends while the server still thinks about notifications/initialized is told of no
+// failure.
+func TestQuickEndIsQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		cfg := inMemory(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			switch a := readAsked(r, body); a.rpc {
+			case "initialize":
+				w.Header().Set("Mcp-Session-Id", "s1")
+				answerJSON(w, initResult)
+			case "notifications/initialized":
+				pass(r, time.Hour)
+			}
+		}), open{})
+		cfg.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		c := start(t, cfg)
+		c.greet()
+		synctest.Wait()
+		c.finish()
+		synctest.Wait()
+		if log.Len() > 0 {
+			t.Errorf("logged %s", log.String())
 		}
 	})
 }

@@ -43,6 +43,7 @@ type handshake struct {
 	answer envelope.Message
 	link   link
 	err    error
+	owner  string // whom the server spoke to when initialize left; "" if the answer is not to be kept
 }
 
 // failed reports whether h ended without a session.
@@ -103,11 +104,12 @@ func (s *session) begin(p *pump, init envelope.Message) (h *handshake, greeted c
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pump, s.init, s.greeted = p, &init, make(chan struct{})
-	if s.current != nil {
-		go p.endSession(s.current)
-	}
+	replaced := s.current
 	p.subs.clear()
 	h = s.replace()
+	if replaced != nil {
+		go p.endSession(replaced)
+	}
 	go p.shake(h)
 	return h, s.greeted
 }

@@ -71,7 +71,7 @@ func handshakeName(init envelope.Message) string {
 // keepHandshake keeps the server's answer to initialize.
 func (p *pump) keepHandshake(h *handshake) {
 	if name := handshakeName(h.init); name != "" && h.answer.Result != nil {
-		p.keep(p.owner(), name, h.answer.Result)
+		p.keep(h.owner, name, h.answer.Result)
 	}
 }
 
@@ -134,7 +134,11 @@ func (t *trails) follow(c *call, owner string, result []byte) []byte {
 	case cursor == "":
 		at = &trail{owner: owner}
 		t.of[c.Method] = at
-	case at == nil || at.next != cursor || at.owner != owner || at.size > maxKept:
+	case at == nil || at.next != cursor || at.owner != owner:
+		delete(t.of, c.Method)
+		return nil
+	}
+	if at.size+len(result) > maxKept { // the list is not kept: no use in a copy
 		delete(t.of, c.Method)
 		return nil
 	}

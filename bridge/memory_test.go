@@ -270,3 +270,28 @@ func TestRevisionOfTheClient(t *testing.T) {
 		c.finish()
 	})
 }
+
+// TestHandshakeOfSomebodyElse: an answer to initialize is kept for whom it was said to. It was kept for whoever was signed in
+// when it came.
+func TestHandshakeOfSomebodyElse(t *testing.T) {
+	for _, other := range []string{"ada", "bob"} {
+		synctest.Test(t, func(t *testing.T) {
+			m, s := &shelf{owner: "ada"}, &server{}
+			cfg := inMemory(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				pass(r, time.Second)
+				s.ServeHTTP(w, r)
+			}), open{})
+			cfg.Memory = m
+			c := start(t, cfg)
+			c.send(initialize, initialized)
+			synctest.Wait()
+			m.belongTo(other)
+			c.want(initResult)
+			<-time.After(time.Minute)
+			if kept := m.all(); len(kept) > 0 != (other == "ada") {
+				t.Errorf("said to ada and heard by %s; kept %v", other, kept)
+			}
+			c.finish()
+		})
+	}
+}

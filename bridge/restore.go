@@ -128,9 +128,10 @@ func (p *pump) withdraw(lost *handshake) {
 	}
 }
 
-// endSession ends at the server a session that another replaces though the server knows it.
+// endSession ends at the server a session that another replaces though the server knows it: it does once it answered
+// initialize, whether or not requests went. h has been stopped, so that it is done at once.
 func (p *pump) endSession(h *handshake) {
-	if !h.isOpen() || h.link.sessionID == "" {
+	if <-h.done; h.err != nil || h.link.sessionID == "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(p.life, deleteLimit)

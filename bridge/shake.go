@@ -68,6 +68,7 @@ func (p *pump) reach(h *handshake) (envelope.Message, link, error) {
 func (p *pump) negotiate(h *handshake, again bool) (envelope.Message, link, error) {
 	x := exchange{
 		method: http.MethodPost, body: h.init.Raw, attempt: Attempt{Operation: "initialize", Background: h.unasked}, limit: handshakeLimit, unasked: again,
+		sent: func() { h.owner = p.owner() }, // not before: the credential may have to be read first, or a person to sign in
 		human: func(s SignIn) error {
 			h.move(human, nil)
 			defer h.move(trying, nil)
@@ -125,7 +126,7 @@ func (p *pump) confirm(h *handshake) error {
 	ctx, cancel := context.WithTimeout(h.ctx, handshakeLimit)
 	defer cancel()
 	err := p.postTo(ctx, h.link, []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`))
-	if err != nil {
+	if err != nil && h.ctx.Err() == nil { // at the end of the session it is of no interest
 		p.cfg.Log.Warn("notifications/initialized was not accepted", "error", err)
 	}
 	if passes(err) {
