@@ -42,8 +42,8 @@ type fault struct {
 	status int    // HTTP status, 0 if none
 	url    string // page to open, "" if none
 
-	retryAfter  *time.Duration // what the server's Retry-After asks for; nil if it does not
-	refusedDial bool           // nothing was sent, because nobody listens there
+	retryAfter *time.Duration // what the server's Retry-After asks for; nil if it does not
+	unsent     bool           // nothing was sent, to a server that may be starting: it refuses or cuts connections
 }
 
 // Error implements error.
@@ -180,7 +180,9 @@ func networkFault(host string, err error) error {
 	case errors.As(err, &dns):
 		f.hint = "check the host name in the URL, and that the network or VPN is up"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		f.hint, f.refusedDial = "check that the server runs and that the port in the URL is right", neverSent(err)
+		f.hint, f.unsent = "check that the server runs and that the port in the URL is right", neverSent(err)
+	case errors.As(err, &handshakeBroke{}):
+		f.text, f.hint, f.unsent = "the TLS handshake with "+host+" broke off", brokenHandshakeHint, !isTimeout(err)
 	case neverSent(err):
 		f.hint = "check that the network or VPN is up"
 	default:
@@ -367,8 +369,10 @@ func (p *pump) handshakeFault(err error) error {
 		return err
 	}
 	return &fault{code: codeUnreachable, kind: "unreachable", cause: f.cause, text: "the handshake with " + p.up.host + " broke off",
-		hint: "try again; if it stays so, the server or a proxy on the way cuts connections, or the server wants a client certificate (--client-cert)"}
+		hint: brokenHandshakeHint}
 }
+
+const brokenHandshakeHint = "try again; if it stays so, the server or a proxy on the way cuts connections, or the server wants a client certificate (--client-cert)"
 
 // snippetLimit is how much foreign text an error quotes, in bytes.
 const snippetLimit = 200

@@ -22,7 +22,7 @@ const (
 
 	sessionTries = 2 // how often a request opens a new session
 	cutTries     = 2 // how often a request without side effects is sent again after its answer was lost
-	dialTries    = 2 // how often a request is sent again to a server that refuses connections, because it restarts
+	dialTries    = 2 // how often a request is sent again to a server that refuses or cuts new connections, because it restarts
 )
 
 // repeatable reports whether a request of method may be executed twice.
@@ -60,7 +60,7 @@ func (p *pump) again(c *call, h *handshake, err error, r *resends) (time.Duratio
 	case h.unasked && h.failed() && (f.code == codeRefused || f.code == codeSignIn):
 		r.sessions++ // the next handshake is c's, which may bring about a sign-in
 		return 0, r.sessions <= sessionTries
-	case f.refusedDial && h.isOpen():
+	case f.unsent && h.isOpen():
 		r.dials++
 		return backoff(r.dials - 1), r.dials <= dialTries
 	case !repeatable(c.Method):

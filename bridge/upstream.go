@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"time"
@@ -130,7 +131,8 @@ func (u *upstream) try(ctx context.Context, x exchange) (*http.Response, error) 
 	if x.limit > 0 {
 		ctx, cancel = context.WithTimeout(ctx, x.limit)
 	}
-	req, err := u.request(ctx, x)
+	way := new(connecting)
+	req, err := u.request(httptrace.WithClientTrace(ctx, way.trace()), x)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -142,7 +144,7 @@ func (u *upstream) try(ctx context.Context, x exchange) (*http.Response, error) 
 	resp, err := u.wire.Do(req)
 	if err != nil {
 		cancel()
-		return nil, u.fault(err)
+		return nil, u.fault(way.explain(err))
 	}
 	if u.log.Enabled(ctx, slog.LevelDebug) { // what is not logged need not be prepared for every call
 		u.log.Debug("answered", "method", x.method, "operation", x.attempt.Operation, "status", resp.StatusCode, "after", time.Since(start))
