@@ -304,3 +304,74 @@ func pieces(n int, w http.ResponseWriter) {
 	}
 	events(w)(`data: {"jsonrpc":"2.0","id":1,"result":"rest"}`)
 }
+
+// TestTooLargeOnTheStream: a message over the limit on the GET stream is lost, the next is delivered, and none is asked for
+// twice. It was replayed for ever where its id came after its data.
+func TestTooLargeOnTheStream(t *testing.T) {
+	huge := `data: {"jsonrpc":"2.0","method":"x","params":"` + strings.Repeat("x", 100_000) + `"}`
+	const small = `{"jsonrpc":"2.0","method":"y"}`
+	for name, event := range map[string]string{"id first": "id: 2\n" + huge, "id last": huge + "\nid: 2"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var ids []string
+				s, _ := streams(func(n int, w http.ResponseWriter, r *http.Request) {
+					after := r.Header.Get("Last-Event-ID")
+					ids = append(ids, after)
+					emit := events(w)
+					if after == "" {
+						emit("id: 1\ndata: " + small)
+					}
+					if after < "2" {
+						emit(event)
+					}
+					if n > 1 {
+						emit("id: 3\ndata: " + small)
+						<-r.Context().Done()
+					}
+				})
+				cfg := inMemory(s, open{})
+				cfg.MaxMessage = 50_000
+				c := start(t, cfg)
+				c.greet()
+				c.want(small)
+				<-time.After(5 * time.Minute)
+				c.want(small)
+				if !slices.Equal(ids, []string{"", "2"}) {
+					t.Errorf("Last-Event-ID of the GETs: %q, want none and 2", ids)
+				}
+				c.finish()
+			})
+		})
+	}
+}
+
+// TestAnsweredOnAnotherStream: the exchange of a call whose answer came on the GET stream ends soon after. It stood until the
+// server ended it.
+func TestAnsweredOnAnotherStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const answer = `{"jsonrpc":"2.0","id":1,"result":{}}`
+		var took time.Duration
+		s := &forgetful{refusal: notFound, streams: true, push: make(chan string)}
+		s.handle = func(w http.ResponseWriter, r *http.Request, a asked) bool {
+			if a.rpc == "tools/call" {
+				began := time.Now()
+				events(w)(": working")
+				<-r.Context().Done()
+				took = time.Since(began)
+			}
+			return a.rpc == "tools/call"
+		}
+		c := start(t, inMemory(s, open{}))
+		c.greet()
+		c.send(fmt.Sprintf(unknownCall, "1"))
+		synctest.Wait()
+		s.push <- "data: " + answer
+		c.want(answer)
+		<-time.After(time.Hour)
+		if took != time.Second {
+			t.Errorf("the call's POST ended after %v, want 1 s after its answer", took)
+		}
+		c.quiet(t)
+		c.finish()
+	})
+}

@@ -227,6 +227,9 @@ func (p *pump) resolve(m envelope.Message, from *call) {
 		return
 	}
 	p.answerFromServer(c, m)
+	if c != from { // its own exchange does not know that it is over
+		time.AfterFunc(lingerLimit, c.cancel)
+	}
 }
 
 // answerFromServer answers c in the server's words, but for lists that a server without them was asked for because

@@ -56,7 +56,8 @@ type position struct {
 // errCut says that a stream ended before the answer.
 var errCut = errors.New("the event stream ended")
 
-// readEvents delivers events until the stream ends (errCut) or, on the stream of c, shortly after c is answered.
+// readEvents delivers events until the stream ends (errCut) or, on the stream of c, shortly after c is answered. Too large
+// a message may have been the answer to c; on a stream without c it is lost, and not asked for again.
 func (p *pump) readEvents(resp *http.Response, at *position, c *call) error {
 	r := p.events(resp)
 	defer r.Close()
@@ -65,6 +66,9 @@ func (p *pump) readEvents(resp *http.Response, at *position, c *call) error {
 		e, err := r.Next()
 		at.lastID, at.retry = keepID(at.lastID, r.LastID()), min(r.Retry(), maxRetry)
 		switch {
+		case errors.Is(err, sse.ErrTooLong) && c == nil:
+			p.cfg.Log.Warn("message lost", "what", "message of the server", "error", tooLong(p.cfg.MaxMessage))
+			continue
 		case errors.Is(err, sse.ErrTooLong):
 			return &fault{code: codeBadAnswer, kind: "too_long", text: p.up.host + " sent too large a message", cause: tooLong(p.cfg.MaxMessage)}
 		case err == io.EOF:

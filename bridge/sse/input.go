@@ -84,6 +84,20 @@ func (r *input) line() ([]byte, error) {
 	}
 }
 
+// dropLine reads to the end of a line of any length, and drops it. No data is kept.
+func (r *input) dropLine() error {
+	for {
+		if i := lineEnd(r.buf[r.next:r.end]); i >= 0 {
+			r.take(i)
+			return nil
+		}
+		r.next = r.end
+		if _, err := r.fill(); err != nil {
+			return err
+		}
+	}
+}
+
 // lineEnd returns the index of the first CR or LF, or -1.
 func lineEnd(b []byte) int {
 	lf := bytes.IndexByte(b, '\n')

@@ -11,7 +11,7 @@ import (
 	"drawbridge/bridge/bulk"
 )
 
-// ErrTooLong means that an event is larger than the reader's limit.
+// ErrTooLong means that an event is larger than the reader's limit. It is stepped over, and its id counts; reading can go on.
 var ErrTooLong = errors.New("event too long")
 
 // Event is one dispatched event.
@@ -28,7 +28,9 @@ type Event struct {
 type Reader struct {
 	input
 
-	lastID string
+	lastID string // of the last event that was read to its end
+	nextID string // that and the ids after it
+	over   bool   // the rest of an event that was too long is to be skipped
 	retry  time.Duration
 }
 
@@ -41,7 +43,8 @@ func NewReader(src io.Reader, limit int, pool *bulk.Pool) *Reader {
 // Close gives memory back. It does not close the source. The Reader must not be used after it.
 func (r *Reader) Close() { r.close() }
 
-// LastID returns the last event id seen, to resume with.
+// LastID returns the id of the last whole event, to resume with: one that the end of the stream cuts was not seen (WHATWG
+// HTML section 9.2.6).
 func (r *Reader) LastID() string { return r.lastID }
 
 // Retry returns the reconnection time the stream asked for; 0 if it did not.
@@ -51,22 +54,28 @@ func (r *Reader) Retry() time.Duration { return r.retry }
 // an event that the end cuts is dropped, as the specification says.
 func (r *Reader) Next() (Event, error) {
 	r.forget()
+	if err := r.skip(); err != nil {
+		return Event{}, err
+	}
 	name, seen := "message", false
 	for {
 		line, err := r.line()
 		if err != nil {
+			r.over = errors.Is(err, ErrTooLong)
 			return Event{}, err
 		}
 		if len(line) == 0 {
 			if !seen {
 				continue
 			}
+			r.lastID = r.nextID
 			return Event{ID: r.lastID, Name: name, Data: r.data()}, nil
 		}
 		field, value := cut(line)
 		switch string(field) {
 		case "data":
 			if !r.keep(value) {
+				r.over = true
 				return Event{}, ErrTooLong
 			}
 			seen = true
@@ -78,6 +87,25 @@ func (r *Reader) Next() (Event, error) {
 			r.setRetry(value)
 		}
 	}
+}
+
+// skip reads the rest of an event that was too long, of which only the id counts.
+func (r *Reader) skip() error {
+	for r.over {
+		line, err := r.line()
+		switch field, value := cut(line); {
+		case errors.Is(err, ErrTooLong):
+			err = r.dropLine()
+		case err == nil && len(line) == 0:
+			r.over, r.lastID = false, r.nextID
+		case string(field) == "id":
+			r.setID(value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // cut splits a line at the first colon. Both parts are slices of it.
@@ -101,8 +129,8 @@ func (r *Reader) setID(value []byte) bool {
 	if bytes.IndexByte(value, 0) >= 0 {
 		return false
 	}
-	if r.lastID != string(value) {
-		r.lastID = string(value)
+	if r.nextID != string(value) {
+		r.nextID = string(value)
 	}
 	return true
 }

@@ -2,6 +2,7 @@ package sse_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -183,5 +184,28 @@ func BenchmarkNext(b *testing.B) {
 				r.Close()
 			}
 		})
+	}
+}
+
+// TestTooLongIsSteppedOver: the events after one that is too long are read, and its id counts, wherever it stands. An event
+// that the end cuts was not seen.
+func TestTooLongIsSteppedOver(t *testing.T) {
+	long := "data: " + strings.Repeat("id: 9", 10_000)
+	for name, in := range map[string]string{
+		"id first": "id: 2\n" + long + "\n\n", "id last": long + "\r\nid: 2\r\n\r\n", "many lines": strings.Repeat("data: "+strings.Repeat("x", 100)+"\n", 1000) + "id: 2\n\n",
+		"two long lines": long + "\n" + long + "\rid: 2\r\r", "long comment": ":" + long + "\nid: 2\n\n",
+	} {
+		for how, wrap := range map[string]func(io.Reader) io.Reader{"whole": func(r io.Reader) io.Reader { return r }, "bytewise": iotest.OneByteReader} {
+			r := newReader(wrap(strings.NewReader("id: 1\ndata: a\n\n"+in+"data: b\n\nid: 3\ndata: c\n")), 10_000)
+			var got []string
+			for range 5 {
+				e, err := r.Next()
+				got = append(got, fmt.Sprint(string(e.Data), " ", r.LastID(), " ", err))
+			}
+			want := []string{"a 1 <nil>", " 1 event too long", "b 2 <nil>", " 2 EOF", " 2 EOF"}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s, %s: %s", name, how, diff)
+			}
+		}
 	}
 }
