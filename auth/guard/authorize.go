@@ -27,7 +27,31 @@ func (g *Guard) authorize(w http.ResponseWriter, r *http.Request, e Event, next 
 		g.refuseCalls(w, r, e, rulings, refused)
 		return
 	}
-	for _, ruled := range rulings {
+	leave, busy := g.admit(e.Identity)
+	if busy.Outcome != Allow {
+		for i := range rulings {
+			rulings[i].decision = busy
+		}
+		g.refuseCalls(w, r, e, rulings, busy.refused())
+		return
+	}
+	defer leave()
+	g.forward(w, r, e, rulings, next)
+}
+
+// admit takes a place for a request.
+func (g *Guard) admit(id *Identity) (leave func(), d Decision) {
+	if g.cfg.Admit == nil {
+		return func() {}, Decision{Outcome: Allow}
+	}
+	return g.cfg.Admit(id)
+}
+
+// forward writes down that every call is allowed, and passes the request on.
+func (g *Guard) forward(w http.ResponseWriter, r *http.Request, e Event, rulings []ruling, next http.Handler) {
+	calls := make([]Call, len(rulings))
+	for i, ruled := range rulings {
+		calls[i] = ruled.call
 		e.Call, e.Verdict, e.Reason, e.Rule = ruled.call, Allowed, ruled.decision.Reason, ruled.decision.Rule
 		if err := g.record(r, e); err != nil {
 			g.write(w, unavailable("the audit cannot be written", nil))

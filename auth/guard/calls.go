@@ -80,7 +80,7 @@ func unsupported(text string) *refusal {
 // callsOf lists what the messages want to use, each target a call of its own.
 func callsOf(body message.Body) (calls []Call) {
 	for _, m := range body.Messages {
-		call := Call{Method: m.Method}
+		call := Call{Method: m.Method, Arguments: m.Arguments}
 		if m.Kind == message.Request {
 			call.ID = string(m.ID)
 		}

@@ -60,6 +60,15 @@ type Config struct {
 	// nil, nothing is written. It is called concurrently.
 	Audit func(context.Context, Event) error
 
+	// AuditArguments puts the arguments of calls into events. They are what people work on, secrets included, so nobody gets
+	// them who did not ask.
+	AuditArguments bool
+
+	// Admit takes a place for a request that is allowed, before it is written down and forwarded, or refuses it by another
+	// outcome than Allow. leave gives the place back and is called once, at the end of an admitted request. If nil, there are
+	// places for all. It is called concurrently.
+	Admit func(*Identity) (leave func(), d Decision)
+
 	// Observe receives every event after Audit did, for metrics. It must not block. If nil, nobody looks.
 	Observe func(context.Context, Event)
 

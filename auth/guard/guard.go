@@ -125,9 +125,20 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, e Event, refused 
 	g.write(w, refused)
 }
 
+// Record writes down what was decided about a request outside of the guard, such as in front of it. Verdict, Reason and
+// Status are the caller's; the rest is filled in. An error means that the audit cannot be written, and that nothing may
+// happen.
+func (g *Guard) Record(r *http.Request, e Event) error {
+	e.Time = g.cfg.Now()
+	return g.record(r, e)
+}
+
 // record writes an event down. What cannot be written down must not happen.
 func (g *Guard) record(r *http.Request, e Event) error {
 	e.Took = g.cfg.Now().Sub(e.Time)
+	if !g.cfg.AuditArguments {
+		e.Call.Arguments = nil
+	}
 	e.HTTPMethod, e.RemoteAddr = r.Method, r.RemoteAddr
 	e.SessionID, e.Traceparent = r.Header.Get("Mcp-Session-Id"), r.Header.Get("Traceparent")
 	if g.cfg.Audit != nil {

@@ -35,6 +35,10 @@ type Call struct {
 	// Name is the tool or prompt of a call, or the URI of a resource; "" where the method has none. It has no control
 	// characters.
 	Name string
+
+	// Arguments are those of a tool or prompt, as the JSON text that was sent; nil if there are none. In an [Event] they are
+	// there only with [Config.AuditArguments].
+	Arguments []byte
 }
 
 // Outcome is what a decision comes to.
@@ -80,7 +84,8 @@ type Decision struct {
 	RetryAfter time.Duration
 }
 
-// Event is one decision, for the audit and for metrics. It holds no token and no arguments.
+// Event is one decision, for the audit and for metrics. It holds no token, and no arguments unless
+// [Config.AuditArguments] asks for them.
 type Event struct {
 	Time time.Time
 

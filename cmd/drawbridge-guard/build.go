@@ -58,15 +58,17 @@ func build(c *config, h hooks) (*service, error) {
 	}
 	quota := newQuota(limits)
 	authorize := forward.Authorize(quota.authorize(s.policy.Authorize))
-	g, err := c.guard(h, authorize, int64(limits.Body))
+	g, err := c.guard(h, authorize, quota.admit, int64(limits.Body))
 	if s.guard = g; err != nil {
 		return nil, err
 	}
-	gate, err := proxy.NewGate(proxy.GateConfig{Resource: c.Resource, Hosts: c.Hosts, Origins: c.Origins, MaxConcurrent: limits.MaxConcurrent})
+	gate, err := proxy.NewGate(proxy.GateConfig{
+		Resource: c.Resource, Hosts: c.Hosts, Origins: c.Origins, MaxConcurrent: limits.MaxConcurrent, Record: g.Record,
+	})
 	if err != nil {
 		return nil, err
 	}
-	s.handler, err = routes(c.Resource, h.trace(gate.Wrap(g.Wrap(quota.wrap(forward)))), g.Wrap(http.NotFoundHandler()))
+	s.handler, err = routes(c.Resource, h.trace(gate.Wrap(g.Wrap(forward))), g.Wrap(http.NotFoundHandler()))
 	return s, err
 }
 
@@ -89,10 +91,10 @@ func routes(resource string, mcp, rest http.Handler) (http.Handler, error) {
 	}), nil
 }
 
-func (c *config) guard(h hooks, authorize guard.Authorizer, maxBody int64) (*guard.Guard, error) {
+func (c *config) guard(h hooks, authorize guard.Authorizer, admit admitter, maxBody int64) (*guard.Guard, error) {
 	cfg := guard.Config{
 		Resource: c.Resource, Name: c.Name, Documentation: c.Documentation, Scopes: c.Scopes, Skew: c.Skew, MaxBody: maxBody,
-		Authorize: authorize, Audit: h.audit, Observe: h.observe, Log: h.log,
+		Authorize: authorize, Admit: admit, AuditArguments: c.Audit.Arguments, Audit: h.audit, Observe: h.observe, Log: h.log,
 	}
 	for _, i := range c.Issuers {
 		credential, err := readSecret("client_secret_file", i.ClientSecret)

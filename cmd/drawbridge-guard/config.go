@@ -92,6 +92,7 @@ type auditConfig struct {
 	MaxSize    size   `yaml:"max_size"`
 	Sync       bool   `yaml:"sync"`
 	MaxWaiting int    `yaml:"max_waiting"`
+	Arguments  bool   `yaml:"arguments"`
 }
 
 // size is a number of bytes, such as 4MiB.

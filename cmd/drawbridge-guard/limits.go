@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"net/http"
 	"sync"
 	"time"
 
@@ -106,18 +105,16 @@ func (q *quota) sweep(now time.Time) {
 	}
 }
 
-// wrap returns a handler that passes on to next as many requests of a subject at once as it may have.
-func (q *quota) wrap(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who := subjectOf(guard.FromContext(r.Context()))
-		if !q.enter(who) {
-			w.Header().Set("Retry-After", "1")
-			http.Error(w, "too many requests of yours are under way", http.StatusTooManyRequests)
-			return
-		}
-		defer q.leave(who)
-		next.ServeHTTP(w, r)
-	})
+// admitter is a [guard.Config.Admit].
+type admitter = func(*guard.Identity) (leave func(), d guard.Decision)
+
+// admit takes a place among the requests that a subject may have under way.
+func (q *quota) admit(id *guard.Identity) (leave func(), d guard.Decision) {
+	who := subjectOf(id)
+	if !q.enter(who) {
+		return nil, guard.Decision{Outcome: guard.Busy, Reason: "too many requests of yours are under way", RetryAfter: time.Second}
+	}
+	return func() { q.leave(who) }, guard.Decision{Outcome: guard.Allow}
 }
 
 func (q *quota) enter(who subject) bool {

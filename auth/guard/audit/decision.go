@@ -14,6 +14,7 @@ func Decision(e guard.Event) Entry {
 		Method: e.Call.Method, Target: e.Call.Type, Name: e.Call.Name, ID: e.Call.ID,
 		Decision: string(e.Verdict), Reason: e.Reason, Rule: e.Rule, Status: e.Status, Took: e.Took,
 	}
+	out.Arguments = string(e.Call.Arguments)
 	if id := e.Identity; id != nil {
 		out.Issuer, out.Subject, out.Email, out.Username, out.Groups = id.Issuer, id.Subject, id.Email, id.Username, id.Groups
 		out.Client, out.Token, out.Via, out.Deprecated = id.ClientID, id.TokenHash, string(id.Via), id.Deprecated

@@ -21,7 +21,7 @@ import (
 	"unicode/utf8"
 )
 
-// Entry is what a line says. It holds no token and no arguments of calls.
+// Entry is what a line says. It holds no token, and arguments of calls only where the guard was asked for them.
 type Entry struct {
 	Time  time.Time `json:"time"`
 	Event string    `json:"event"` // EventStart or EventDecision
@@ -41,7 +41,8 @@ type Entry struct {
 	Method     string `json:"method,omitempty"`
 	Target     string `json:"target,omitempty"` // tool, prompt or resource
 	Name       string `json:"name,omitempty"`
-	ID         string `json:"id,omitempty"` // JSON text
+	ID         string `json:"id,omitempty"`        // JSON text
+	Arguments  string `json:"arguments,omitempty"` // JSON text
 
 	Decision   string        `json:"decision,omitempty"`
 	Reason     string        `json:"reason,omitempty"`
@@ -60,6 +61,9 @@ const (
 
 // maxText is how many bytes of one text are written; a client decides how long a name is.
 const maxText = 1024
+
+// maxArguments is how many bytes of the arguments of a call are written.
+const maxArguments = 8 << 10
 
 // position is a place in a chain.
 type position struct {
@@ -108,16 +112,17 @@ func (e Entry) cut() Entry {
 		&e.Issuer, &e.Subject, &e.Email, &e.Username, &e.Client, &e.HTTPMethod, &e.Remote, &e.Session, &e.Method, &e.Name, &e.ID,
 		&e.Reason, &e.Rule, &e.Deprecated, &e.Trace,
 	} {
-		*s = cut(*s)
+		*s = cut(*s, maxText)
 	}
+	e.Arguments = cut(e.Arguments, maxArguments)
 	return e
 }
 
-func cut(s string) string {
-	if len(s) <= maxText {
+func cut(s string, limit int) string {
+	if len(s) <= limit {
 		return s
 	}
-	end := maxText
+	end := limit
 	for !utf8.RuneStart(s[end]) {
 		end--
 	}

@@ -48,6 +48,9 @@ type Message struct {
 	Targets []Target
 	Version string // the revision that the message itself names (2026-07-28 and later)
 
+	// Arguments is what the parameters have under that name, as JSON text; nil if there is none. Nobody judges them.
+	Arguments []byte
+
 	mirrored string // what Mcp-Name has to say; "" if the method has no such header
 }
 

@@ -21,7 +21,7 @@ func TestParse(t *testing.T) {
 		want     message.Message
 	}{
 		{"tool", `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"arguments":{"name":"no"},"name":"deploy"}}`,
-			message.Message{ID: []byte("7"), Method: "tools/call", Targets: []message.Target{{Type: message.Tool, Name: "deploy"}}}},
+			message.Message{ID: []byte("7"), Method: "tools/call", Targets: []message.Target{{Type: message.Tool, Name: "deploy"}}, Arguments: []byte(`{"name":"no"}`)}},
 		{"prompt", `{"id":"a","method":"prompts/get","params":{"name":"p"}}`,
 			message.Message{ID: []byte(`"a"`), Method: "prompts/get", Targets: []message.Target{{Type: message.Prompt, Name: "p"}}}},
 		{"resource", `{"id":-1,"method":"resources/read","params":{"uri":"file:///a"}}`,
@@ -78,6 +78,7 @@ func TestParseRefuses(t *testing.T) {
 		{"a letter that folds", `{"id":1,"method":"tools/call","param\u017f":{"name":"b"},"params":{"name":"a"}}`, "params"},
 		{"id twice", `{"id":1,"id":2,"method":"ping"}`, "id"},
 		{"params twice", `{"id":1,"method":"tools/call","params":{"name":"a"},"params":{"name":"b"}}`, "params"},
+		{"arguments twice", `{"id":1,"method":"tools/call","params":{"name":"a","arguments":{},"arguments":{"force":true}}}`, "arguments"},
 		{"name twice", `{"id":1,"method":"tools/call","params":{"name":"a","name":"b"}}`, "name"},
 		{"name in two cases", `{"id":1,"method":"tools/call","params":{"name":"a","Name":"b"}}`, "name"},
 		{"uri twice", `{"id":1,"method":"resources/read","params":{"uri":"a","uri":"b"}}`, "uri"},

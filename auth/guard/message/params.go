@@ -32,10 +32,11 @@ func (m *Message) params(raw []byte) error {
 	if raw[0] != '{' {
 		return fmt.Errorf("%w: params is not an object", envelope.ErrNotMessage)
 	}
-	p, err := members(raw, "name", "uri", "taskId", "ref", "_meta", "notifications")
+	p, err := members(raw, "name", "uri", "taskId", "ref", "_meta", "notifications", "arguments")
 	if err != nil {
 		return err
 	}
+	m.Arguments = p["arguments"]
 	if err := m.version(p["_meta"]); err != nil {
 		return err
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"drawbridge/auth/guard"
 )
 
 // Gate refuses requests that need no look at their token: for another host, from a page of another origin, by a method
@@ -18,6 +20,7 @@ import (
 type Gate struct {
 	hosts, origins []string
 	limit          int64
+	record         func(*http.Request, guard.Event) error
 	open           atomic.Int64
 }
 
@@ -34,6 +37,10 @@ type GateConfig struct {
 
 	// MaxConcurrent is how many requests may be under way. If zero, it is 4096.
 	MaxConcurrent int
+
+	// Record writes a refusal down before it is sent, as [guard.Guard.Record] does. If it fails, the answer is 503. If nil,
+	// refusals are not written down.
+	Record func(*http.Request, guard.Event) error
 }
 
 // defaultConcurrent event streams fit into the memory of a small machine.
@@ -48,7 +55,10 @@ func NewGate(cfg GateConfig) (*Gate, error) {
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("resource %q: not a URL that can be used", cfg.Resource)
 	}
-	g := &Gate{limit: int64(cfg.MaxConcurrent)}
+	g := &Gate{limit: int64(cfg.MaxConcurrent), record: cfg.Record}
+	if g.record == nil {
+		g.record = func(*http.Request, guard.Event) error { return nil }
+	}
 	if g.limit == 0 {
 		g.limit = defaultConcurrent
 	}
@@ -79,7 +89,7 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// DNS rebinding makes a browser send a page's requests here under the page's own name.
 		if !slices.Contains(g.hosts, canonicalHost(r.Host)) {
-			refuse(w, http.StatusMisdirectedRequest, "this server has another name")
+			g.refuse(w, r, guard.Denied, http.StatusMisdirectedRequest, "this server has another name", r.Host)
 			return
 		}
 		if !g.fromOrigin(w, r) {
@@ -88,7 +98,7 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 		if g.open.Add(1) > g.limit {
 			g.open.Add(-1)
 			w.Header().Set("Retry-After", "1")
-			refuse(w, http.StatusServiceUnavailable, "too many requests are under way")
+			g.refuse(w, r, guard.Limited, http.StatusServiceUnavailable, "too many requests are under way")
 			return
 		}
 		defer g.open.Add(-1)
@@ -105,7 +115,7 @@ func (g *Gate) fromOrigin(w http.ResponseWriter, r *http.Request) bool {
 	if origins := r.Header.Values("Origin"); len(origins) > 0 {
 		u, err := url.Parse(origins[0])
 		if err != nil || len(origins) > 1 || !slices.Contains(g.origins, u.Scheme+"://"+canonicalHost(u.Host)) {
-			refuse(w, http.StatusForbidden, "pages of this origin may not use this server")
+			g.refuse(w, r, guard.Denied, http.StatusForbidden, "pages of this origin may not use this server", origins...)
 			return false
 		}
 		h := w.Header()
@@ -125,11 +135,19 @@ func (g *Gate) fromOrigin(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	w.Header().Set("Allow", "POST, GET, DELETE")
-	refuse(w, http.StatusMethodNotAllowed, "MCP uses POST, GET and DELETE")
+	g.refuse(w, r, guard.Malformed, http.StatusMethodNotAllowed, "MCP uses POST, GET and DELETE")
 	return false
 }
 
-func refuse(w http.ResponseWriter, status int, text string) {
+// refuse writes a refusal down and sends it. The audit is told what was sent, the caller knows.
+func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, verdict guard.Verdict, status int, text string, sent ...string) {
+	reason := text
+	if len(sent) > 0 {
+		reason = fmt.Sprintf("%s: %.200q", text, sent)
+	}
+	if err := g.record(r, guard.Event{Verdict: verdict, Reason: reason, Status: status}); err != nil {
+		status, text = http.StatusServiceUnavailable, "the audit cannot be written"
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
