@@ -45,8 +45,8 @@ func TestClientLine(t *testing.T) {
 		{"run https://h/mcp", "https://h/mcp", nil},
 		{"--profile admin https://h/mcp --no-browser", "https://h/mcp --profile admin --no-browser", nil},
 		{"https://h/mcp --scope a,b --scope c", "https://h/mcp --scope a --scope b --scope c", nil},
-		{"https://h/mcp --client-secret-file s", "https://h/mcp --client-secret-file " + abs, nil},
-		{"https://h/mcp --client-key s", "https://h/mcp --client-key " + abs, nil},
+		{"https://h/mcp --client-secret-file s", "https://h/mcp --client-secret-file ABS", nil},
+		{"https://h/mcp --client-key s", "https://h/mcp --client-key ABS", nil},
 		{"https://h/mcp --client-secret-env B --header X:${A}${B}", "https://h/mcp --client-secret-env B --header X:%{A}%{B}", []string{"A", "B"}},
 		{"https://h/mcp --no-browser=false --login-timeout 90s", "https://h/mcp --login-timeout 1m30s --no-browser=false", nil},
 	} {
@@ -56,7 +56,11 @@ func TestClientLine(t *testing.T) {
 			continue
 		}
 		args, err := line.args()
-		if diff := cmp.Diff(strings.Fields(test.want), args); diff != "" || err != nil {
+		want := strings.Fields(test.want)
+		for i := range want {
+			want[i] = strings.Replace(want[i], "ABS", abs, 1) // which may hold spaces
+		}
+		if diff := cmp.Diff(want, args); diff != "" || err != nil {
 			t.Errorf("%s: %v\n%s", test.typed, err, diff)
 		}
 		if diff := cmp.Diff(test.variables, line.variables()); diff != "" {
