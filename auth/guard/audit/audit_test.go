@@ -469,3 +469,14 @@ func BenchmarkAppend(b *testing.B) {
 		}
 	}
 }
+
+// TestForeignBytes: text that is not UTF-8 is cut like any other.
+func TestForeignBytes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit")
+	l := open(t, audit.Config{Path: path})
+	appendAll(t, l, strings.Repeat("\x80", 5000))
+	closeLog(t, l)
+	if !bytes.Contains(read(t, path), []byte("... (5000 bytes)")) {
+		t.Error("the line does not say how long the text was")
+	}
+}

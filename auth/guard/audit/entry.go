@@ -123,7 +123,7 @@ func cut(s string, limit int) string {
 		return s
 	}
 	end := limit
-	for !utf8.RuneStart(s[end]) {
+	for end > 0 && !utf8.RuneStart(s[end]) {
 		end--
 	}
 	return fmt.Sprintf("%s... (%d bytes)", s[:end], len(s))

@@ -149,6 +149,11 @@ func (p *Proxy) rewrite(r *httputil.ProxyRequest) {
 	r.Out.URL.Path, r.Out.URL.RawPath = p.upstream.Path, p.upstream.RawPath
 	r.Out.URL.RawQuery = r.In.URL.RawQuery
 	r.SetXForwarded()
+	r.Out.Trailer = nil // headers that come late, and that nobody looked at
+	if r.In.Method != http.MethodPost {
+		// Nobody judged such a body, and some servers can be told to take the request for a POST.
+		r.Out.Body, r.Out.ContentLength, r.Out.TransferEncoding = http.NoBody, 0, nil
+	}
 	if bound := r.In.Header.Get(sessionHeader); bound != "" {
 		session, ok := p.cfg.Sessions.Open(bound, id)
 		if !ok {

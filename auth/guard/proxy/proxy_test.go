@@ -266,3 +266,29 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+// TestBodyOnlyOfMessages: only the body of a POST is read and judged. Another one must not reach a server that may take the
+// request for a POST, such as by a parameter _method.
+func TestBodyOnlyOfMessages(t *testing.T) {
+	var got atomic.Value
+	url := start(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		text, err := io.ReadAll(r.Body)
+		got.Store(fmt.Sprintf("%s %q %v %v", r.Method, text, r.Trailer, err))
+	}), nil)
+	for _, method := range []string{http.MethodGet, http.MethodDelete} {
+		for _, length := range []int64{int64(len(ping)), -1} {
+			r := request(t, t.Context(), method, url+"?_method=POST", "ada", ping)
+			if r.ContentLength = length; length < 0 {
+				r.Trailer = http.Header{"Remote-User": {"root"}}
+			}
+			resp, err := http.DefaultTransport.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if want := method + ` "" map[] <nil>`; resp.StatusCode != http.StatusOK || got.Load() != want {
+				t.Errorf("length %d: %s, the server behind got %v, want %s", length, resp.Status, got.Load(), want)
+			}
+		}
+	}
+}

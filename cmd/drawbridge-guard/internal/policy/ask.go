@@ -1,9 +1,9 @@
 package policy
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -158,17 +158,31 @@ func unclear(call guard.Call) string {
 	uri := call.Name
 	for range 3 {
 		for _, step := range strings.FieldsFunc(uri, func(r rune) bool { return r == '/' || r == '\\' || r == '?' || r == '#' }) {
+			step, _, _ = strings.Cut(step, ";") // some servers read parameters into a step
 			if step == "." || step == ".." {
 				return "a resource's address must not have . or .. as a step"
 			}
 		}
-		plain, err := url.PathUnescape(uri)
-		if err != nil || plain == uri {
-			break
-		}
-		uri = plain
+		uri = unescaped(uri)
 	}
 	return ""
+}
+
+// unescaped undoes percent signs. What is no escape stays, as lenient readers have it: to give up there would hide the
+// others.
+func unescaped(s string) string {
+	var out strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if c, err := hex.DecodeString(s[i+1 : i+3]); err == nil {
+				out.Write(c)
+				i += 2
+				continue
+			}
+		}
+		out.WriteByte(s[i])
+	}
+	return out.String()
 }
 
 // shown names something for people: quoted and cut, because a client wrote the name.
