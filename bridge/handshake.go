@@ -176,17 +176,27 @@ func (s *session) clientParams() []byte {
 	return s.init.Params
 }
 
-// opened waits until the current handshake is open. A client that never sent initialize gets one without a session.
-func (s *session) opened(ctx context.Context) (*handshake, error) {
+// opened waits until the current handshake is open, after the close of closing not for a server that is away. A client that
+// never sent initialize gets one without a session.
+func (s *session) opened(ctx context.Context, closing <-chan struct{}) (*handshake, error) {
 	h := s.ensure(true)
 	if h == nil {
 		return &handshake{}, nil
 	}
-	select {
-	case <-h.open:
-		return h, h.outcome()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	for {
+		at := h.progress()
+		if closing == nil && at.err != nil && !h.isDone() {
+			return nil, at.err
+		}
+		select {
+		case <-h.open:
+			return h, h.outcome()
+		case <-h.stirs(at):
+		case <-closing:
+			closing = nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 }
 

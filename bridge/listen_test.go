@@ -368,6 +368,7 @@ func TestAnsweredOnAnotherStream(t *testing.T) {
 		s.push <- "data: " + answer
 		c.want(answer)
 		<-time.After(time.Hour)
+		synctest.Wait()
 		if took != time.Second {
 			t.Errorf("the call's POST ended after %v, want 1 s after its answer", took)
 		}

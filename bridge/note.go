@@ -139,7 +139,7 @@ func (p *pump) post(ctx context.Context, n note, what string) {
 
 // postInSession sends n in the session that stands. If the server forgot that, a new one is opened.
 func (p *pump) postInSession(ctx context.Context, n note) error {
-	h, err := p.session.opened(ctx)
+	h, err := p.session.opened(ctx, p.closing)
 	switch {
 	case err != nil:
 		return err

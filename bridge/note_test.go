@@ -58,9 +58,47 @@ func TestNotificationIsOfferedForALimitedTime(t *testing.T) {
 		c.greet()
 		c.send(`{"jsonrpc":"2.0","method":"x/1"}`, `{"jsonrpc":"2.0","method":"x/2"}`)
 		<-time.After(time.Minute)
+		synctest.Wait()
 		if after != 30*time.Second {
 			t.Errorf("the second arrived after %v, want 30 s", after)
 		}
 		c.finish()
+	})
+}
+
+// TestNoNotificationHoldsUpTheEnd: a notification that waits for a server that is away does not keep the bridge from ending;
+// one that waits for a slow server is still delivered.
+func TestNoNotificationHoldsUpTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := inMemory(&server{}, open{})
+		cfg.HTTP = &http.Client{Transport: &departed{RoundTripper: cfg.HTTP.Transport, away: true}}
+		c := start(t, cfg)
+		c.send(initialize)
+		c.next()
+		c.send(initialized, `{"jsonrpc":"2.0","method":"x"}`)
+		<-time.After(10 * time.Minute)
+		began := time.Now()
+		c.finish()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the end took %v, want none", took)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s, got := &server{}, make(chan string, 1)
+		s.handle = func(w http.ResponseWriter, _ *http.Request, rpc, _ string) {
+			if rpc == "x" {
+				got <- rpc
+			}
+			w.WriteHeader(http.StatusAccepted)
+		}
+		c := start(t, inMemory(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			pass(r, time.Second)
+			s.ServeHTTP(w, r)
+		}), open{}))
+		c.send(initialize, initialized, `{"jsonrpc":"2.0","method":"x"}`)
+		c.finish()
+		if len(got) != 1 {
+			t.Error("the notification did not arrive")
+		}
 	})
 }
