@@ -91,11 +91,7 @@ func (g *Guard) publish(resource *url.URL) {
 // resource, so it should receive them: mount it at the root, or there as well. What next receives has an [Identity] in
 // its context and no Authorization header.
 func (g *Guard) Wrap(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if serve := g.public[r.URL.EscapedPath()]; serve != nil {
-			serve(w, r)
-			return
-		}
+	return g.Public(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := g.cfg.Now()
 		id, refused := g.authenticate(r)
 		if refused != nil {
@@ -104,6 +100,18 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 		}
 		id.announce(w.Header(), began)
 		g.authorize(w, withIdentity(r, id), Event{Time: began, Identity: id}, next)
+	}))
+}
+
+// Public returns a handler that answers what is for everybody, the well-known URLs of the resource, and leaves the rest to
+// next, unjudged.
+func (g *Guard) Public(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if serve := g.public[r.URL.EscapedPath()]; serve != nil {
+			serve(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 

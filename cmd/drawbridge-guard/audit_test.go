@@ -135,3 +135,29 @@ func TestAuditGate(t *testing.T) {
 		}
 	}
 }
+
+// TestAuditElsewhere: where nothing is, nothing is allowed, and the audit does not say so of a call that was sent there.
+func TestAuditElsewhere(t *testing.T) {
+	p := startIDP(t)
+	yaml, audit := setup(t, p, "http://127.0.0.1:1/nothing-is-here")
+	g := startGuard(t, yaml+rules)
+	ada := balance(p.token(t, "ada", []string{"staff"}, nil), g)
+	for _, path := range []string{"/mcp/", "/other", "/mcp%2F"} {
+		r, err := http.NewRequest(http.MethodPost, "http://mcp.example.com"+path, strings.NewReader(readCall))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		resp, err := ada.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %s", path, resp.Status)
+		}
+	}
+	if lines := read(t, audit); strings.Contains(lines, `"event":"decision"`) {
+		t.Errorf("the audit:\n%s", lines)
+	}
+}

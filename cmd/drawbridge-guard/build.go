@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"drawbridge/auth/guard"
 	"drawbridge/auth/guard/proxy"
@@ -68,9 +69,12 @@ func build(c *config, h hooks) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.handler, err = routes(c.Resource, h.trace(gate.Wrap(g.Wrap(forward))), g.Wrap(http.NotFoundHandler()))
+	s.handler, err = routes(c.Resource, h.trace(gate.Wrap(g.Wrap(forward))), g.Public(http.NotFoundHandler()))
 	return s, err
 }
+
+// restTime is how long a request may take to arrive that is not for the MCP server: no gate counts those.
+const restTime = 10 * time.Second
 
 // routes sends what is for the MCP server through the gate. Metadata is for everybody, and whatever else is not there.
 func routes(resource string, mcp, rest http.Handler) (http.Handler, error) {
@@ -87,6 +91,8 @@ func routes(resource string, mcp, rest http.Handler) (http.Handler, error) {
 			mcp.ServeHTTP(w, r)
 			return
 		}
+		// Fail open because not every connection has deadlines. The server takes it away before the next request.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(restTime))
 		rest.ServeHTTP(w, r)
 	}), nil
 }

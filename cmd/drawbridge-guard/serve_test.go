@@ -260,7 +260,7 @@ func TestListeners(t *testing.T) {
 			t.Errorf("%s: %d %s", url, status, body)
 		}
 	}
-	if status, _ := get(t, "http://"+g.address+"/metrics"); status != http.StatusUnauthorized {
+	if status, _ := get(t, "http://"+g.address+"/metrics"); status != http.StatusNotFound {
 		t.Errorf("metrics for everybody: %d", status)
 	}
 	if status, _ := get(t, "http://"+g.address+"/mcp"); status != http.StatusMisdirectedRequest {
