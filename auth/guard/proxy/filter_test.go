@@ -90,6 +90,7 @@ func TestFilterForms(t *testing.T) {
 	for _, tt := range []struct{ name, in, want string }{
 		{"LF", "data: " + listed + "\n\n", ok},
 		{"CRLF", "data: " + listed + "\r\n\r\n", ok},
+		{"byte order mark", "\ufeffdata: " + listed + "\n\n", ok},
 		{"CR", "data: " + listed + "\r\r", ok},
 		{"CRLF, with more", "id: 1\r\ndata: " + listed + "\r\n\r\n: x\r\n\r\n", "id: 1\n" + ok + ": x\n\n"},
 		{"many lines", pretty.String() + "\n", "data: " + strings.ReplaceAll(filtered, `"jsonrpc":"2.0",`, "\"jsonrpc\":\"2.0\",\ndata: ")},

@@ -18,6 +18,7 @@ type stream struct {
 	ready   []byte // what is still to be read of the last event
 	pending error
 
+	begun    bool // the first line was read
 	returned bool // the last line ended with CR: an LF that follows belongs to it
 }
 
@@ -55,6 +56,9 @@ func (s *stream) next() {
 		if err != nil {
 			s.pending = err
 			return
+		}
+		if !s.begun { // readers drop a byte order mark, which would hide the name of the first field
+			line, s.begun = bytes.TrimPrefix(line, []byte("\ufeff")), true
 		}
 		event = append(append(event, line...), '\n')
 		if len(line) == 0 {
