@@ -67,9 +67,15 @@ func (s *Session) unauthorized(ctx context.Context, resp *http.Response, a Attem
 		} else if !errors.Is(err, errNeedsHuman) {
 			return Refused, err
 		}
+	} else if h.refreshable() && !within(h.credential.IssuedAt, s.now(), renewalDoubt) {
+		return Refused, hint(passing{errors.New("the server refuses the renewed token, long after it was issued")}, "try again: the next request renews it")
 	}
 	return s.needHuman(ctx, readChallenge(resp.Header), h, a)
 }
+
+// renewalDoubt is how soon after its issue a renewed token must be refused for that to mean that renewing does not help. One
+// that got older on its way to the server (a suspended machine, a server that holds requests up) has ended like any other.
+const renewalDoubt = 30 * time.Second
 
 func (s *Session) needHuman(ctx context.Context, w wanted, h held, a Attempt) (Verdict, error) {
 	st := s.view()

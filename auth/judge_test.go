@@ -169,6 +169,45 @@ func TestServerThatRefusesEveryToken(t *testing.T) {
 	}
 }
 
+// TestRenewedTokenThatAgesOnItsWay: a renewed token that is refused at once needs a human. One that was held up and had ended
+// before the server saw it does not: the storm, on a slow machine, had sign-ins that nobody needed.
+func TestRenewedTokenThatAgesOnItsWay(t *testing.T) {
+	for _, test := range []struct {
+		heldUp time.Duration
+		want   string
+		tabs   int
+	}{
+		{time.Minute, "long after it was issued", 1},
+		{time.Second, "", 2},
+	} {
+		st := newStage(t)
+		s := st.session()
+		st.mustCall(s)
+		var refused int
+		st.Server.SetIntercept(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path != "/mcp" || sentToken(r).IsZero() || refused == 2 {
+				return false
+			}
+			if refused++; refused == 2 {
+				st.clock.advance(test.heldUp)
+			}
+			w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return true
+		})
+		_, err := st.call(s)
+		if test.want == "" && err != nil {
+			t.Errorf("held up %v: %v", test.heldUp, err)
+		} else if test.want != "" {
+			wantError(t, err, test.want)
+		}
+		st.mustCall(s)
+		if got := st.tally(); got.Tabs != test.tabs || got.SignIns != test.tabs {
+			t.Errorf("held up %v: %d tabs and %d sign-ins, want %d", test.heldUp, got.Tabs, got.SignIns, test.tabs)
+		}
+	}
+}
+
 // TestVerdictsEnd answers 401 to whatever comes: the loop of a caller that obeys ends.
 func TestVerdictsEnd(t *testing.T) {
 	st := newStage(t)
